@@ -1,0 +1,1 @@
+"""Mailboxes: the ordered unread messages of each identity, on Redis or Valkey."""

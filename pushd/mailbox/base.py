@@ -1,0 +1,199 @@
+"""What a mailbox store promises, whatever it runs on.
+
+The mailbox is the truth; publications only make it fast. Three promises carry everything
+above this file:
+
+1. **Accepted means kept.** When `accept` answers, the message is as durable as
+   `Mailboxes.durability` says, and it leaves the mailbox only by ack or by expiry.
+2. **One order.** Ids grow in the order of acceptance, within an epoch without gaps, and
+   the publications of a mailbox arrive in that order; one may be lost, none overtakes.
+3. **Honest epochs.** Whatever interrupts the store opens a new epoch, and every answer
+   carries the tail, so that a reader always sees it.
+
+All times that decide anything are the store's clock. Methods return futures rather than
+being coroutines: the calls of one event-loop tick travel together, and a session needs
+no task to wait. A future may be dropped; the work is done all the same.
+"""
+
+from asyncio import Future
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from pushd.errors import PushdError
+from pushd.protocol.ids import MessageId
+from pushd.protocol.messages import Overflow, StoredMessage
+
+
+class Entry(NamedTuple):
+    """A delivery that passed every check, ready to be stored.
+
+    Attributes:
+        mailbox: The recipient's DID.
+        sender: The sender's DID; shares of the mailbox's quota are counted by it.
+        body: `messages.message_body(...)` of it.
+        ttl: Seconds until it expires, at least 1.
+        key: The idempotency key, unique for this sender; None stores every time.
+    """
+
+    mailbox: str
+    sender: str
+    body: bytes
+    ttl: int
+    key: str | None = None
+
+
+class Stored(NamedTuple):
+    """Where a message is kept; `duplicate` if its key was known and it was there before."""
+
+    id: MessageId
+    duplicate: bool
+
+
+class Quota(NamedTuple):
+    """Limits of every mailbox.
+
+    Attributes:
+        messages: Unread messages one mailbox holds.
+        bytes: Bytes of unread messages one mailbox holds, estimated.
+        dedup: Seconds an idempotency key is remembered, at least.
+    """
+
+    messages: int
+    bytes: int
+    dedup: int
+
+
+class Opened(NamedTuple):
+    """A mailbox as its owner found it on coming in.
+
+    Attributes:
+        tail: The last id assigned in the current epoch, or `<epoch>-0`.
+        unread: How many messages wait.
+        gone: Which of the ids asked for (`holding`) are no longer in the mailbox.
+        overflow: What a full mailbox refused and its owner was not yet told, or None.
+    """
+
+    tail: MessageId
+    unread: int
+    gone: tuple[MessageId, ...]
+    overflow: Overflow | None
+
+
+class Page(NamedTuple):
+    """Messages in order, and the mailbox as it was when they were read.
+
+    Attributes:
+        messages: What follows the position asked for, as far as the limits went.
+        complete: Whether nothing followed the last of them.
+        tail: The last id assigned in the current epoch, or `<epoch>-0`.
+        unread: How many messages the mailbox holds.
+        overflow: What a full mailbox refused and its owner was not yet told, or None.
+    """
+
+    messages: list[StoredMessage]
+    complete: bool
+    tail: MessageId
+    unread: int
+    overflow: Overflow | None
+
+
+class Acknowledged(NamedTuple):
+    """How many messages an ack removed, and how many are left."""
+
+    removed: int
+    unread: int
+
+
+class Subscriber(Protocol):
+    """Hears the publications of the mailboxes it subscribed to, in order.
+
+    Called from the store's connection: quick, and never raising.
+    """
+
+    def published(self, mailbox: str, messages: list[StoredMessage]) -> None:
+        """New messages were accepted; those of one network read come together."""
+
+    def acknowledged(
+        self, mailbox: str, what: Sequence[MessageId] | MessageId, origin: str
+    ) -> None:
+        """An ack removed these ids, or everything of its epoch up to one id.
+
+        `origin` is the session that acked, or empty.
+        """
+
+    def overflowed(self, mailbox: str, overflow: Overflow) -> None:
+        """The full mailbox refuses deliveries; at most once a minute."""
+
+    def joined(self, mailbox: str, device: str, session: str) -> None:
+        """A session with this device opened, here or in another process."""
+
+    def interrupted(self) -> None:
+        """Publications may have been lost; every mailbox should be compared."""
+
+
+class Mailboxes(Protocol):
+    """All mailboxes of one store.
+
+    Every future may fail with `StoreUnavailable`; what a call does beyond that is said
+    at the call.
+    """
+
+    durability: str
+    """What an accepted message survives: `memory`, `fsync` or `replicated`."""
+
+    def accept(self, entries: Sequence[Entry]) -> Future[list[Stored | PushdError]]:
+        """Store messages, each in its mailbox, and publish them.
+
+        The result has one item for each entry, in order: where it is stored, or
+        `UnknownMailbox`, `MailboxFull` (nothing was stored) or `KeyConflict`. One
+        refused entry never spoils the others.
+        """
+
+    def open(
+        self,
+        mailbox: str,
+        *,
+        create: bool,
+        holding: Sequence[MessageId] = (),
+        device: str = "",
+        session: str = "",
+    ) -> Future[Opened]:
+        """Come in as the owner: a write, so a lossy restart cannot go unnoticed.
+
+        A mailbox that is not there is made if `create`, else the future fails with
+        `UnknownMailbox`. With `device`, every process hears that this session `joined`.
+        """
+
+    def read(self, mailbox: str, *, after: MessageId, limit: int) -> Future[Page]:
+        """Read at most `limit` messages after an id, and at most 4 MiB.
+
+        `UnknownMailbox` if it is not there.
+        """
+
+    def tails(self, mailboxes: Sequence[str]) -> Future[list[MessageId | None]]:
+        """Tell the tail of each mailbox, None for one that is not there."""
+
+    def acknowledge(
+        self, mailbox: str, what: Sequence[MessageId] | MessageId, *, origin: str = ""
+    ) -> Future[Acknowledged]:
+        """Remove messages: these ids, or everything of an id's epoch up to that id.
+
+        Idempotent; an id that is not there is no error. An `upto` of an older epoch
+        removes what is left of that epoch up to it, one above the tail nothing. What was
+        removed is published as `acknowledged`, with `origin`. `UnknownMailbox` if the mailbox is not there.
+        """
+
+    def told(self, mailbox: str, overflow: Overflow) -> None:
+        """The owner was told of this overflow; it clears once accepting again."""
+
+    def subscribe(self, mailbox: str) -> Future[None]:
+        """Begin to hear a mailbox's publications; done once the store confirmed it.
+
+        Publications go to the one `Subscriber` the store was made with. Idempotent.
+        """
+
+    def unsubscribe(self, mailbox: str) -> None:
+        """Stop hearing a mailbox's publications."""
+
+    def ready(self) -> str | None:
+        """Tell why this store cannot serve right now, in a sentence; None if it can."""
