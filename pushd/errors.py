@@ -1,11 +1,11 @@
 """The one table of errors: each has a stable code, an HTTP status and a helpful sentence.
 
     PushdError
-    ├── BadRequest           400 bad_request          the request is not what the protocol says
+    ├── BadRequest           400 bad_request          not what the protocol says
     ├── Unauthorized         401 unauthorized         no token, or one that does not verify
     │   └── TokenExpired     401 token_expired        the token was good once
     ├── Forbidden            403 forbidden            a good token that does not allow this
-    │   └── NameMismatch     403 name_mismatch        the claimed name is not this identity's
+    │   └── NameMismatch     403 name_mismatch        the name is another identity's
     ├── UnknownMailbox       404 unknown_mailbox      nobody here by that name or DID
     ├── NotFound             404 not_found            no such path
     ├── MethodNotAllowed     405 method_not_allowed   no such method on this path

@@ -180,7 +180,8 @@ class Mailboxes(Protocol):
 
         Idempotent; an id that is not there is no error. An `upto` of an older epoch
         removes what is left of that epoch up to it, one above the tail nothing. What was
-        removed is published as `acknowledged`, with `origin`. `UnknownMailbox` if the mailbox is not there.
+        removed is published as `acknowledged`, with `origin`. `UnknownMailbox` if the
+        mailbox is not there.
         """
 
     def told(self, mailbox: str, overflow: Overflow) -> None:

@@ -360,8 +360,8 @@ AnyServerFrame = (
 # --- codec ---------------------------------------------------------------------------
 
 _encode = msgspec.json.Encoder().encode
-_client_frame = msgspec.json.Decoder(AnyClientFrame)
-_server_frame = msgspec.json.Decoder(AnyServerFrame)
+_client_frame: msgspec.json.Decoder[AnyClientFrame] = msgspec.json.Decoder(AnyClientFrame)
+_server_frame: msgspec.json.Decoder[AnyServerFrame] = msgspec.json.Decoder(AnyServerFrame)
 
 T = TypeVar("T")
 
