@@ -7,6 +7,8 @@ same thing. One table serves the server, the Python client and the documentation
 from enum import IntEnum
 from typing import NamedTuple
 
+from pushd.errors import PushdError
+
 
 class CloseCode(IntEnum):
     """Why a stream was closed."""
@@ -59,3 +61,18 @@ def advice(code: int) -> Advice:
         return ADVICE[CloseCode(code)]
     except ValueError:
         return UNKNOWN
+
+
+def close_code(error: PushdError) -> CloseCode:
+    """Return the code with which a stream closes because of `error`."""
+    return _CODES.get(error.status, CloseCode.OVERLOADED)
+
+
+_CODES = {
+    400: CloseCode.PROTOCOL_ERROR,
+    413: CloseCode.PROTOCOL_ERROR,
+    401: CloseCode.UNAUTHORIZED,
+    403: CloseCode.FORBIDDEN,
+    404: CloseCode.FORBIDDEN,
+    429: CloseCode.TOO_MANY_SESSIONS,
+}
