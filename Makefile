@@ -1,0 +1,84 @@
+# The few commands of the project; `make` alone lists them.
+
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null)
+BIN := .venv/bin
+READY := .venv/.ready
+
+# The lock names the public files of each package, never those of one machine.
+unexport PIP_FIND_LINKS UV_FIND_LINKS
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format bench lock clean
+
+help: ## list these commands
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | column -t -s '|' 2>/dev/null \
+	|| grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv from the lock
+
+run: $(READY) ## start a server with two identities to play with
+	@$(BIN)/pushdctl demo $(ARGS)
+
+test: $(READY) ## run the tests; ARGS="-k stream" picks some
+	@$(BIN)/pytest $(ARGS)
+
+check: $(READY) ## lint, formatting, types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: $(READY) ## let ruff put the code in order
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: $(READY) ## measure memory, CPU and speed
+	@$(BIN)/python -m bench $(ARGS)
+
+clean: ## remove .venv and every cache; the data of `pushdctl serve` stays
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- the environment ------------------------------------------------------------------
+
+$(READY): requirements-dev.lock pyproject.toml
+ifdef UV
+	@test -x $(BIN)/python || uv venv --quiet --python '>=3.11' .venv
+	@uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	@uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+else
+	@test -x $(BIN)/python || $(MAKE) --no-print-directory .venv
+	@echo "Installing what requirements-dev.lock names, once..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+endif
+	@touch $@
+
+.PHONY: .venv
+.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "pushd needs Python 3.11 or newer; name one with: make setup PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "This Python cannot make environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv
+
+# --- the lock -------------------------------------------------------------------------
+
+COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes \
+  --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+  --no-emit-options --annotation-style line
+
+# pip-compile knows no dependency groups, so the names come in by the pipe; with them what
+# builds the project, as `setup` installs it without reaching for anything unlocked.
+define DEVELOPMENT
+import tomllib
+with open("pyproject.toml", "rb") as file:
+    project = tomllib.load(file)
+print(*project["dependency-groups"]["dev"], *project["build-system"]["requires"], sep="\n")
+endef
+export DEVELOPMENT
+
+lock: ## bring both locks in step with pyproject.toml; ARGS=--upgrade takes what is new
+	@test -x $(BIN)/pip-compile || $(MAKE) --no-print-directory setup
+	@$(COMPILE) $(ARGS) pyproject.toml -o requirements.lock
+	@$(BIN)/python -c "$$DEVELOPMENT" | $(COMPILE) $(ARGS) -c requirements.lock pyproject.toml - -o requirements-dev.lock
