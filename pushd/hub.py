@@ -1,0 +1,253 @@
+"""The live sessions of this process: who listens to which mailbox, and what time it is.
+
+The hub hears every publication of the mailboxes that somebody here listens to and hands
+it on. It is the one clock of all sessions: a wheel of one-second buckets, so that an idle
+session costs neither a timer nor a task. Every 15 seconds each mailbox's tail is compared
+with the store, so a lost publication costs seconds, never a message.
+"""
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Protocol
+
+from pushd.errors import Overloaded, PushdError, TooManySessions
+from pushd.mailbox.base import Mailboxes
+from pushd.metrics import Metrics
+from pushd.protocol.ids import MessageId
+from pushd.protocol.messages import Overflow, StoredMessage
+
+log = logging.getLogger(__name__)
+
+TICK = 1.0
+"""Seconds between two turns of the wheel."""
+TAIL_CHECK = 15
+"""Seconds in which the tail of every mailbox is compared once."""
+TAIL_BATCH = 500
+"""Mailboxes compared in one call to the store."""
+
+
+class Listener(Protocol):
+    """A session as the hub knows it: a stream, an event stream, a waiting request.
+
+    Attributes:
+        mailbox: DID of the mailbox it listens to.
+        session: Names the session, in the whole of the store.
+        device: The client's name for itself, or empty.
+        heard: When the client was last heard, in Unix seconds.
+        deadline: When `tick` wants to be called, in Unix seconds; infinite once over.
+        entered: Whether its own `joined` was heard; set by the hub.
+    """
+
+    mailbox: str
+    session: str
+    device: str
+    heard: float
+    deadline: float
+    entered: bool
+
+    def published(self, messages: Sequence[StoredMessage]) -> None:
+        """New messages were accepted, in order."""
+
+    def acknowledged(self, what: Sequence[MessageId] | MessageId, origin: str) -> None:
+        """Messages were acked, by the session `origin`."""
+
+    def overflowed(self, overflow: Overflow) -> None:
+        """The full mailbox refuses deliveries."""
+
+    def tail(self, tail: MessageId | None) -> None:
+        """This is the mailbox's tail in the store; None if it is not there."""
+
+    def tick(self, now: float) -> None:
+        """The deadline has come."""
+
+    def displaced(self) -> None:
+        """A newer session takes this one's place."""
+
+    def drain(self, retry_after: float, close_at: float) -> None:
+        """The server stops: close at `close_at` (Unix seconds)."""
+
+
+class Hub:
+    """All listeners of this process; the one `Subscriber` of the store."""
+
+    def __init__(self, *, max_sessions: int, ping_interval: int, metrics: Metrics) -> None:
+        """Make a hub without a store; `start` gives it one.
+
+        Args:
+            max_sessions: Sessions one mailbox may have in this process.
+            ping_interval: Seconds of silence after which a session may be displaced
+                when the mailbox has its sessions.
+            metrics: Counts sessions.
+        """
+        self.draining = False
+        self._max_sessions = max_sessions
+        self._ping_interval = ping_interval
+        self._metrics = metrics
+        self._mailboxes: Mailboxes | None = None
+        # A tuple is replaced, never changed: a listener may leave while it is called.
+        self._listeners: dict[str, tuple[Listener, ...]] = {}
+        self._wheel: dict[int, list[Listener]] = {}
+        self._turned = int(time.time())
+        self._timer: asyncio.TimerHandle | None = None
+        self._round: list[str] = []
+
+    def __len__(self) -> int:
+        """Count the mailboxes that somebody listens to."""
+        return len(self._listeners)
+
+    def start(self, mailboxes: Mailboxes) -> None:
+        """Begin to turn the wheel. Call in the running event loop."""
+        self._mailboxes = mailboxes
+        self._timer = asyncio.get_running_loop().call_later(TICK, self._turn)
+
+    def stop(self) -> None:
+        """Stop the wheel."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # --- coming and going ------------------------------------------------------------
+
+    def join(self, listener: Listener) -> None:
+        """Add a listener; it hears nothing until the store confirmed `subscribe`.
+
+        A live session of the same device makes room for it, and so does, where the
+        mailbox has its sessions, the one that was silent longest.
+
+        Raises:
+            TooManySessions: If none of them was silent for a ping interval.
+            Overloaded: If the server is draining.
+        """
+        if self.draining:
+            raise Overloaded("This server restarts; come back in a moment.")
+        for other in self._listeners.get(listener.mailbox, ()):
+            if listener.device and other.device == listener.device:
+                other.displaced()
+        others = self._listeners.get(listener.mailbox, ())
+        if len(others) >= self._max_sessions:
+            silent = min(others, key=lambda other: other.heard)
+            if time.time() - silent.heard <= self._ping_interval:
+                raise TooManySessions
+            silent.displaced()
+        others = self._listeners.get(listener.mailbox, ())
+        self._listeners[listener.mailbox] = (*others, listener)
+        self._metrics.session_opened()
+
+    def leave(self, listener: Listener) -> None:
+        """Remove a listener; one that is not here is no error."""
+        others = self._listeners.get(listener.mailbox, ())
+        rest = tuple(other for other in others if other is not listener)
+        if len(rest) == len(others):
+            return
+        self._metrics.session_closed()
+        if rest:
+            self._listeners[listener.mailbox] = rest
+        else:
+            del self._listeners[listener.mailbox]
+            if self._mailboxes is not None:
+                self._mailboxes.unsubscribe(listener.mailbox)
+
+    def drain(self, seconds: float) -> None:
+        """Tell every session that the server stops, and spread their closing."""
+        if self.draining:
+            return
+        self.draining = True
+        now = time.time()
+        everyone = [one for group in self._listeners.values() for one in group]
+        for index, listener in enumerate(everyone):
+            retry_after = random.uniform(0.5, 3.0)  # noqa: S311 - spreads load, no secret
+            listener.drain(retry_after, now + seconds * index / len(everyone))
+            self.schedule(listener)
+
+    # --- what the store says (mailbox.base.Subscriber) -------------------------------
+
+    def published(self, mailbox: str, messages: list[StoredMessage]) -> None:
+        """Hand new messages to everyone who listens to the mailbox."""
+        for listener in self._listeners.get(mailbox, ()):
+            self._tell(listener.published, messages)
+
+    def acknowledged(
+        self, mailbox: str, what: Sequence[MessageId] | MessageId, origin: str
+    ) -> None:
+        """Hand an ack to everyone who listens to the mailbox."""
+        for listener in self._listeners.get(mailbox, ()):
+            self._tell(listener.acknowledged, what, origin)
+
+    def overflowed(self, mailbox: str, overflow: Overflow) -> None:
+        """Hand an overflow to everyone who listens to the mailbox."""
+        for listener in self._listeners.get(mailbox, ()):
+            self._tell(listener.overflowed, overflow)
+
+    def joined(self, mailbox: str, device: str, session: str) -> None:
+        """Displace sessions of this device that joined before, in whatever process.
+
+        The store's order decides: a session yields only to a `joined` that comes after
+        its own, so of two that race exactly one stays.
+        """
+        for listener in self._listeners.get(mailbox, ()):
+            if listener.session == session:
+                listener.entered = True
+            elif listener.device == device and listener.entered:
+                self._tell(listener.displaced)
+
+    def interrupted(self) -> None:
+        """Compare every mailbox now: publications may have been lost."""
+        self._round = []
+        self._compare(list(self._listeners))
+
+    def _tell(self, method: Callable[..., None], *arguments: object) -> None:
+        """Call a listener; its failure is its own, the others must hear too."""
+        try:
+            method(*arguments)
+        except Exception:
+            log.exception("a listener failed")
+
+    # --- time ------------------------------------------------------------------------
+
+    def schedule(self, listener: Listener) -> None:
+        """Have the listener ticked at its deadline; more than once does no harm."""
+        if listener.deadline == math.inf:
+            return
+        second = max(int(listener.deadline) + 1, self._turned + 1)
+        self._wheel.setdefault(second, []).append(listener)
+
+    def _turn(self) -> None:
+        """Tick what is due, and compare one part of the mailboxes with the store."""
+        self._timer = asyncio.get_running_loop().call_later(TICK, self._turn)
+        now = time.time()
+        for second in range(self._turned + 1, int(now) + 1):
+            # Set first: what a tick schedules belongs into a later bucket.
+            self._turned = second
+            for listener in self._wheel.pop(second, ()):
+                if listener.deadline > now:
+                    self.schedule(listener)
+                else:
+                    self._tell(listener.tick, now)
+        if not self._round:
+            self._round = list(self._listeners)
+        part = max(1, len(self._listeners) // TAIL_CHECK + 1)
+        due, self._round = self._round[:part], self._round[part:]
+        self._compare(due)
+
+    def _compare(self, mailboxes: list[str]) -> None:
+        """Ask the store for tails, and hand them to the listeners."""
+        if self._mailboxes is None:
+            return
+        names = iter(mailboxes)
+        while batch := list(islice(names, TAIL_BATCH)):
+            self._mailboxes.tails(batch).add_done_callback(
+                lambda answer, batch=batch: self._compared(batch, answer)
+            )
+
+    def _compared(
+        self, mailboxes: list[str], answer: "asyncio.Future[list[MessageId | None]]"
+    ) -> None:
+        if answer.cancelled() or isinstance(answer.exception(), PushdError):
+            return  # the store is away; the next round asks again
+        for mailbox, tail in zip(mailboxes, answer.result(), strict=True):
+            for listener in self._listeners.get(mailbox, ()):
+                self._tell(listener.tail, tail)
