@@ -12,8 +12,7 @@ unexport PIP_FIND_LINKS UV_FIND_LINKS
 .PHONY: help setup run test check format bench lock clean
 
 help: ## list these commands
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | column -t -s '|' 2>/dev/null \
-	|| grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv from the lock
 
@@ -64,21 +63,20 @@ endif
 
 # --- the lock -------------------------------------------------------------------------
 
-COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes \
-  --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-  --no-emit-options --annotation-style line
+# One lock for every platform and every Python from 3.11: uv resolves them all together.
+# What builds the project is locked as well, as `setup` installs without build isolation.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+  --no-emit-find-links --annotation-style line --custom-compile-command "make lock"
 
-# pip-compile knows no dependency groups, so the names come in by the pipe; with them what
-# builds the project, as `setup` installs it without reaching for anything unlocked.
-define DEVELOPMENT
+define BUILD_REQUIRES
 import tomllib
 with open("pyproject.toml", "rb") as file:
-    project = tomllib.load(file)
-print(*project["dependency-groups"]["dev"], *project["build-system"]["requires"], sep="\n")
+    print(*tomllib.load(file)["build-system"]["requires"], sep="\n")
 endef
-export DEVELOPMENT
+export BUILD_REQUIRES
 
 lock: ## bring both locks in step with pyproject.toml; ARGS=--upgrade takes what is new
-	@test -x $(BIN)/pip-compile || $(MAKE) --no-print-directory setup
-	@$(COMPILE) $(ARGS) pyproject.toml -o requirements.lock
-	@$(BIN)/python -c "$$DEVELOPMENT" | $(COMPILE) $(ARGS) -c requirements.lock pyproject.toml - -o requirements-dev.lock
+	@test -x $(BIN)/uv || $(MAKE) --no-print-directory setup
+	@$(COMPILE) $(ARGS) pyproject.toml -o requirements.lock >/dev/null
+	@$(BIN)/python -c "$$BUILD_REQUIRES" | $(COMPILE) $(ARGS) -c requirements.lock \
+	  --group dev pyproject.toml - -o requirements-dev.lock >/dev/null
