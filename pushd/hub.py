@@ -12,6 +12,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from typing import Protocol
 
@@ -239,9 +240,8 @@ class Hub:
             return
         names = iter(mailboxes)
         while batch := list(islice(names, TAIL_BATCH)):
-            self._mailboxes.tails(batch).add_done_callback(
-                lambda answer, batch=batch: self._compared(batch, answer)
-            )
+            answer = self._mailboxes.tails(batch)
+            answer.add_done_callback(partial(self._compared, batch))
 
     def _compared(
         self, mailboxes: list[str], answer: "asyncio.Future[list[MessageId | None]]"

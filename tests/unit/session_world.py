@@ -180,7 +180,7 @@ class World:
         self.commands: deque[Command] = deque()
         self.answers: deque[PageAnswer | OpenAnswer] = deque()
         self.session = make("s1", TERMS, now=NOW)
-        hello = Hello(token="t", window=window)  # noqa: S106 - no real token
+        hello = Hello(token="t", window=window)
         if after is not None:
             self.client.start = MessageId(100, after)
             hello.after = f"100-{after}"

@@ -12,11 +12,11 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.unit.session_world import NOW, World
 
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow, StoredMessage
 from pushd.protocol.session import Commands, ServerSession, State
+from tests.unit.session_world import NOW, World
 
 SETTINGS = settings(
     max_examples=150,
@@ -116,7 +116,7 @@ class LossyBus(PerfectBus):
     @precondition(lambda self: self.world.bus)
     @rule()
     def lose(self) -> None:
-        """A publication is lost. (That of an ack: the messages are gone all the same.)"""
+        """A publication is lost; of an ack too, its messages are gone all the same."""
         self.world.bus.popleft()
 
     @rule()
@@ -150,6 +150,7 @@ class Reordering(ServerSession):
     __slots__ = ()
 
     def published(self, messages: Sequence[StoredMessage]) -> Commands:
+        """Send at once."""
         if self.state is State.CATCHUP:
             return self._send(messages)
         return super().published(messages)
@@ -192,20 +193,19 @@ class EpochTakenForGap(ServerSession):
         unread: int,
         overflow: Overflow | None,
     ) -> Commands:
+        """Take the new epoch for granted."""
         self.epoch = tail.epoch
         return super().page(messages, complete, tail, unread, overflow)
 
 
-class TestPerfectBus(PerfectBus.TestCase):  # type: ignore[misc] # made by Hypothesis
-    """No interleaving loses, repeats, reorders or overruns, without any tail check."""
+def test_nothing_is_lost_repeated_reordered_or_overrun() -> None:
+    """No interleaving breaks a promise, and none needs the tail check to hold it."""
+    run_state_machine_as_test(PerfectBus, settings=SETTINGS)
 
-    settings = SETTINGS
 
-
-class TestLossyBus(LossyBus.TestCase):  # type: ignore[misc] # made by Hypothesis
-    """Lost publications and new epochs are found by the tail check."""
-
-    settings = SETTINGS
+def test_lost_publications_and_new_epochs_are_found() -> None:
+    """Whatever the bus loses and however often the store restarts, all is sent and told."""
+    run_state_machine_as_test(LossyBus, settings=SETTINGS)
 
 
 @pytest.mark.parametrize(
