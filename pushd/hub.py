@@ -41,6 +41,7 @@ class Listener(Protocol):
         device: The client's name for itself, or empty.
         heard: When the client was last heard, in Unix seconds.
         deadline: When `tick` wants to be called, in Unix seconds; infinite once over.
+        due: The second whose bucket of the wheel it is in, or 0; set by the hub.
         entered: Whether its own `joined` was heard; set by the hub.
     """
 
@@ -49,6 +50,7 @@ class Listener(Protocol):
     device: str
     heard: float
     deadline: float
+    due: int
     entered: bool
 
     def published(self, messages: Sequence[StoredMessage]) -> None:
@@ -210,10 +212,13 @@ class Hub:
     # --- time ------------------------------------------------------------------------
 
     def schedule(self, listener: Listener) -> None:
-        """Have the listener ticked at its deadline; more than once does no harm."""
+        """Have the listener ticked at its deadline, which may have moved."""
         if listener.deadline == math.inf:
             return
         second = max(int(listener.deadline) + 1, self._turned + 1)
+        if listener.due and listener.due <= second:
+            return  # it is looked at before that anyway
+        listener.due = second
         self._wheel.setdefault(second, []).append(listener)
 
     def _turn(self) -> None:
@@ -224,10 +229,12 @@ class Hub:
             # Set first: what a tick schedules belongs into a later bucket.
             self._turned = second
             for listener in self._wheel.pop(second, ()):
-                if listener.deadline > now:
-                    self.schedule(listener)
-                else:
+                if listener.due != second:
+                    continue  # it was moved to an earlier bucket
+                listener.due = 0
+                if listener.deadline <= now:
                     self._tell(listener.tick, now)
+                self.schedule(listener)
         if not self._round:
             self._round = list(self._listeners)
         part = max(1, len(self._listeners) // TAIL_CHECK + 1)
