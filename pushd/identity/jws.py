@@ -1,0 +1,149 @@
+"""Signed JSON in compact form (RFC 7515): three base64url segments joined by dots.
+
+PyJWT makes the tokens, and its registry says which algorithms there are. Reading one is
+done here: PyJWT looks at each character of a segment in Python, which costs as much as
+the signature, and it wants the key before it reads the claims that name the key.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Any, NamedTuple, NoReturn
+
+import jwt
+import msgspec
+from jwt.algorithms import Algorithm as JwtAlgorithm
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from pushd.errors import Unauthorized
+from pushd.identity.keys import Algorithm, PrivateKey, PublicKey
+
+MAX_TOKEN = 8 * 1024
+"""Characters of the longest token."""
+
+
+class Signed(NamedTuple):
+    """A token taken apart, its signature not looked at yet.
+
+    Attributes:
+        algorithm: What it says it is signed with.
+        claims: The text of the JSON it carries.
+        message: The bytes that were signed.
+        signature: The signature.
+    """
+
+    algorithm: Algorithm
+    claims: str
+    message: bytes
+    signature: bytes
+
+    def verify(self, key: PublicKey) -> None:
+        """Check that `key` made the signature, with its own algorithm and no other.
+
+        Raises:
+            Unauthorized: If it did not.
+        """
+        if self.algorithm is not key.algorithm:
+            raise Unauthorized("The token's alg does not fit the key of its issuer.")
+        algorithm = _JWS.get_algorithm_by_name(self.algorithm)
+        if not algorithm.verify(self.message, key, self.signature):
+            raise Unauthorized("The signature of the token does not verify.")
+
+
+def sign(key: PrivateKey, claims: bytes) -> str:
+    """Make a token of claims that are JSON already."""
+    # PyJWT types keys as those of its own algorithms; ours takes ours.
+    private: Any = key
+    return _JWS.encode(claims, private, algorithm=key.algorithm)
+
+
+def read(token: str) -> Signed:
+    """Take a token apart.
+
+    Raises:
+        Unauthorized: If it is too long, not in compact form, or its header asks for
+            anything beyond a plain JWT of an algorithm known here.
+    """
+    if len(token) > MAX_TOKEN:
+        raise Unauthorized(f"A token has at most {MAX_TOKEN} characters.")
+    message, _, signature = token.rpartition(".")
+    header, dot, claims = message.partition(".")
+    if not dot or "." in claims:
+        raise Unauthorized("A token is three base64url segments joined by dots.")
+    algorithm = _read_header(_text(header, "header"))
+    text = _text(claims, "claims")
+    return Signed(algorithm, text, message.encode(), _bytes(signature, "signature"))
+
+
+class _Header(Struct):
+    alg: str
+    typ: str = "JWT"
+    crit: Raw | UnsetType = UNSET
+    jku: Raw | UnsetType = UNSET
+    x5u: Raw | UnsetType = UNSET
+    jwk: Raw | UnsetType = UNSET
+
+
+_decode_header = msgspec.json.Decoder(_Header).decode
+
+
+def _read_header(text: str) -> Algorithm:
+    try:
+        header = _decode_header(text)
+    except msgspec.ValidationError as error:
+        raise Unauthorized(f"The header of the token: {error}.") from None
+    except (msgspec.DecodeError, RecursionError):
+        raise Unauthorized("The header of the token is not JSON.") from None
+    if header.typ != "JWT":
+        raise Unauthorized("The typ of the token is not JWT.")
+    # Each of these would let the token say how it wants to be verified.
+    for member in ("crit", "jku", "x5u", "jwk"):
+        if getattr(header, member) is not UNSET:
+            raise Unauthorized(f"The header of the token holds {member}, which is refused.")
+    try:
+        return Algorithm(header.alg)
+    except ValueError:
+        raise Unauthorized("The alg of the token is not ES256K, EdDSA or ES256.") from None
+
+
+def _text(segment: str, name: str) -> str:
+    try:
+        return _bytes(segment, name).decode()
+    except UnicodeDecodeError:
+        raise Unauthorized(f"The {name} of the token is not UTF-8.") from None
+
+
+def _bytes(segment: str, name: str) -> bytes:
+    try:
+        data = urlsafe_b64decode(segment + "==")
+    except ValueError:
+        raise Unauthorized(f"The {name} of the token is not in base64url.") from None
+    # The decoder skips what it does not know; one text for the same bytes, no second.
+    if urlsafe_b64encode(data).rstrip(b"=") != segment.encode():
+        raise Unauthorized(f"The {name} of the token is not in unpadded base64url.")
+    return data
+
+
+class _KeyAlgorithm(JwtAlgorithm):
+    """One of PyJWT's algorithms, done by our keys."""
+
+    def prepare_key(self, key: PrivateKey) -> PrivateKey:
+        return key
+
+    def sign(self, msg: bytes, key: PrivateKey) -> bytes:
+        return key.sign(msg)
+
+    def verify(self, msg: bytes, key: PublicKey, sig: bytes) -> bool:
+        return key.verify(sig, msg)
+
+    @staticmethod
+    def to_jwk(key_obj: object, as_dict: bool = False) -> NoReturn:
+        raise NotImplementedError("keys travel as DIDs here, not as JWKs")
+
+    @staticmethod
+    def from_jwk(jwk: object) -> NoReturn:
+        raise NotImplementedError("keys travel as DIDs here, not as JWKs")
+
+
+# A registry of our own, without PyJWT's algorithms; the global one stays as it is.
+_JWS = jwt.PyJWS(algorithms=[])
+for _algorithm in Algorithm:
+    _JWS.register_algorithm(_algorithm, _KeyAlgorithm())
