@@ -28,7 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 CLIENT_SEES = {"errors", "protocol", "identity"}
 """The client is a guest in the house: it stands on the pure floors alone."""
 
-CLIENT_SEEN_BY = {"cli", "demo"}
+CLIENT_SEEN_BY = {"cli", "talk"}
 """Who may use the client."""
 
 PURE = {"protocol", "identity"}

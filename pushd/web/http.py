@@ -1,0 +1,80 @@
+"""uvicorn's HTTP connection with the two limits it lacks: a head's size and its time.
+
+The parser underneath gathers header fields without end and waits for them for ever, so
+that a few slow or endless heads would hold a server's memory and sockets. Both limits
+cost nothing while heads arrive whole, in one read.
+"""
+
+from asyncio import TimerHandle, Transport
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEAD = 64 * 1024
+"""Bytes of a request's head, beyond which it is refused (RFC 6585 section 5)."""
+HEAD_SECONDS = 10
+"""Seconds a client may take to send a head, after it connected or began one."""
+
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"content-length: 0\r\n"
+    b"connection: close\r\n\r\n"
+)
+
+
+class Http(HttpToolsProtocol):
+    """One HTTP connection, until it closes or is upgraded."""
+
+    _reading_head = False
+    _begun = False
+    _head = 0
+    _deadline: TimerHandle | None = None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # uvicorn narrows it so
+        """Expect the first head in time."""
+        super().connection_made(transport)
+        self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Expect nothing any more."""
+        self._relax()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; a head that is still unfinished is weighed and timed."""
+        self._begun = False
+        super().data_received(data)
+        if not self._reading_head:
+            self._relax()
+            return
+        # What comes before a head in the same read is not the head's weight.
+        self._head += 0 if self._begun else len(data)
+        if self._head > MAX_HEAD:
+            self._refuse()
+        else:
+            self._expect()
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        self._reading_head = self._begun = True
+        self._head = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """End a head."""
+        self._reading_head = False
+        super().on_headers_complete()
+
+    def _expect(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _relax(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _refuse(self) -> None:
+        self._reading_head = False
+        if not self.transport.is_closing():
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
