@@ -1,0 +1,158 @@
+"""What the server counts, in its own verbs; Prometheus is inside and nowhere else.
+
+The verbs of the hot path only add to integers; `flush` moves the sums into Prometheus,
+which costs a lock and a microsecond each. `render` flushes, and so does the server once
+a second.
+
+A process counts for itself. When several workers share one port, a scrape reaches any of
+them, so they share files: the parent sets `PROMETHEUS_MULTIPROC_DIR` to an empty
+directory before it starts them, and every worker then answers with the sums of all. What
+a worker that died has counted stays counted; `forget_sessions` takes its sessions away.
+"""
+
+import os
+from pathlib import Path
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that names the directory in which workers share their counts."""
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+"""Media type of what `Metrics.render` returns."""
+
+_CALL_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
+_CATCHUP_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+class Metrics:
+    """Everything one process counts."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        self._accepted = self._pushed = self._acked = 0
+        self._accepted_total = Counter(
+            "pushd_accepted", "Deliveries accepted, duplicates too.", registry=registry
+        )
+        self._refused_total = Counter(
+            "pushd_refused",
+            "Deliveries and requests refused, by code of the error.",
+            ["code"],
+            registry=registry,
+        )
+        self._pushed_total = Counter(
+            "pushd_pushed", "Messages written to sessions.", registry=registry
+        )
+        self._acked_total = Counter(
+            "pushd_acked", "Messages removed by acks.", registry=registry
+        )
+        self._sessions = Gauge(
+            "pushd_sessions",
+            "Sessions that are open now.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._sessions_total = Counter(
+            "pushd_sessions_opened", "Sessions opened.", registry=registry
+        )
+        self._catchup_seconds = Histogram(
+            "pushd_catchup_seconds",
+            "Time from a session's opening until its history was sent.",
+            buckets=_CATCHUP_BUCKETS,
+            registry=registry,
+        )
+        self._catchup_messages = Counter(
+            "pushd_catchup_messages", "Messages sent as history.", registry=registry
+        )
+        self._store_seconds = Histogram(
+            "pushd_store_call_seconds",
+            "Time the mailbox store took to answer a call.",
+            buckets=_CALL_BUCKETS,
+            registry=registry,
+        )
+        self._connects_refused = Counter(
+            "pushd_connects_refused",
+            "Streams refused at the handshake, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+
+    # --- deliveries and messages -----------------------------------------------------
+
+    def accepted(self, n: int) -> None:
+        """Count deliveries that were accepted."""
+        self._accepted += n
+
+    def refused(self, code: str, n: int = 1) -> None:
+        """Count deliveries, or requests, that were refused with this code."""
+        self._refused_total.labels(code).inc(n)
+
+    def pushed(self, n: int) -> None:
+        """Count messages written to a session."""
+        self._pushed += n
+
+    def acked(self, n: int) -> None:
+        """Count messages removed by an ack."""
+        self._acked += n
+
+    # --- sessions --------------------------------------------------------------------
+
+    def session_opened(self) -> None:
+        """Count a session that opened."""
+        self._sessions.inc()
+        self._sessions_total.inc()
+
+    def session_closed(self) -> None:
+        """Count a session that ended."""
+        self._sessions.dec()
+
+    def caught_up(self, seconds: float, messages: int) -> None:
+        """Count a history that was sent: how long it took, how many messages it had."""
+        self._catchup_seconds.observe(seconds)
+        self._catchup_messages.inc(messages)
+
+    def connect_refused(self, reason: str) -> None:
+        """Count a stream that was refused at the handshake."""
+        self._connects_refused.labels(reason).inc()
+
+    # --- the store -------------------------------------------------------------------
+
+    def store_call(self, seconds: float) -> None:
+        """Note how long the store took to answer one call."""
+        self._store_seconds.observe(seconds)
+
+    # --- output ----------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Move what the hot path counted into Prometheus."""
+        self._accepted_total.inc(self._accepted)
+        self._pushed_total.inc(self._pushed)
+        self._acked_total.inc(self._acked)
+        self._accepted = self._pushed = self._acked = 0
+
+    def render(self) -> bytes:
+        """Return all numbers in Prometheus's text format, of all workers if they share."""
+        self.flush()
+        registry = self._registry
+        if os.environ.get(SHARED):
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # untyped in 0.26
+        return generate_latest(registry)
+
+
+def forget_sessions(pid: int, directory: Path) -> None:
+    """Take away the open sessions of a worker that died; its totals stay.
+
+    Args:
+        pid: The worker's process id.
+        directory: Where the workers share their counts.
+    """
+    multiprocess.mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call] # untyped in 0.26
