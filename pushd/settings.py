@@ -1,0 +1,248 @@
+"""The server's settings: the one reader of the environment, refusing what it does not know.
+
+Every setting is a variable `PUSHD_<NAME>`. A variable that begins with `PUSHD_` and is
+none of them is an error, for a typo must not silently mean the default. An empty variable
+counts as unset. Times are seconds, sizes are bytes.
+"""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from pushd.errors import BadRequest, ConfigurationError
+from pushd.identity.keys import validate_did
+from pushd.protocol.urls import canonical_url
+
+PREFIX = "PUSHD_"
+
+HOST_CONVENTIONS = {"PORT": "port", "REDIS_URL": "redis_url"}
+"""What process hosts set; each counts where its `PUSHD_` variable is unset."""
+
+MINUTE = 60
+DAY = 86_400
+MIB = 1024 * 1024
+
+LISTS = ("owners", "allowed_origins")
+"""Settings that are lists: separated by commas or white space."""
+
+
+class Settings(BaseModel):
+    """Everything an operator may set. Frozen; `read` makes it from an environment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    host: str = "127.0.0.1"
+    """Address to listen on; `0.0.0.0` is every IPv4 address of the machine."""
+
+    port: int = Field(8480, ge=1, le=65535)
+    """TCP port to listen on. `PORT` counts where this is unset."""
+
+    public_url: str = Field(
+        default_factory=lambda earlier: f"http://127.0.0.1:{earlier['port']}"
+    )
+    """The URL by which clients know this server; tokens must name it as their audience.
+    Unset: `http://127.0.0.1:<port>`, which is good for one machine only."""
+
+    data_dir: Path = Path("data")
+    """Directory of the embedded store; unused with a store of your own."""
+
+    redis_url: str | None = Field(None, repr=False)
+    """Redis or Valkey, 7.0 or newer: `redis://`, `rediss://` or `unix://`. `REDIS_URL`
+    counts where this is unset; without either the server starts a private store."""
+
+    mailboxes: Literal["open", "declared", "listed"] = "open"
+    """Who may have a mailbox: `open` everyone, from their first receive token; `listed`
+    the identities of `PUSHD_OWNERS`; `declared` is not there yet."""
+
+    owners: tuple[str, ...] = ()
+    """DIDs that may have a mailbox when `PUSHD_MAILBOXES` is `listed`; with commas
+    between them."""
+
+    workers: int = Field(1, ge=1, le=64)
+    """Processes that serve, all on one port and one store."""
+
+    durability: Literal["memory", "fsync", "replicated"] = "fsync"
+    """What an accepted message survives: `fsync` the loss of power, `memory` whatever the
+    store does by itself; `replicated` is not there yet."""
+
+    allowed_origins: tuple[str, ...] = ("*",)
+    """Web origins whose pages may use this server, with commas between them; `*` is any,
+    which is safe because no cookie ever counts."""
+
+    max_payload: int = Field(4096, ge=1, le=4096)
+    """Bytes of the largest payload."""
+
+    max_mailbox_messages: int = Field(100_000, ge=1)
+    """Unread messages one mailbox holds."""
+
+    max_mailbox_bytes: int = Field(64 * MIB, ge=8192)
+    """Bytes of unread messages one mailbox holds, estimated."""
+
+    max_sessions: int = Field(20, ge=1)
+    """Sessions one mailbox may have in each process."""
+
+    max_ttl: int = Field(30 * DAY, ge=1, le=30 * DAY)
+    """Seconds until a message expires, at most; also what a delivery without `ttl` gets."""
+
+    dedup: int = Field(7 * DAY, ge=MINUTE)
+    """Seconds an idempotency key is remembered, at least."""
+
+    deliver_token_lifetime: int = Field(3600, ge=MINUTE)
+    """Seconds from `iat` to `exp` of a deliver token, at most."""
+
+    receive_token_lifetime: int = Field(DAY, ge=MINUTE)
+    """Seconds from `iat` to `exp` of a receive token, at most."""
+
+    token_cache_bytes: int = Field(16 * MIB, ge=0)
+    """Bytes of verified tokens that are remembered, so that each is verified once."""
+
+    ping_interval: int = Field(25, ge=1, le=300)
+    """Seconds between the pings of a session; two silent intervals close it."""
+
+    drain_seconds: int = Field(10, ge=0, le=600)
+    """Seconds over which a stopping server spreads the closing of its sessions."""
+
+    log_format: Literal["text", "json"] = "text"
+    """How log lines look: `text` for people, `json` for machines."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe log line that is written."""
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str], **overrides: object) -> Self:
+        """Read the settings.
+
+        Args:
+            environ: The environment; only `PUSHD_*`, `PORT` and `REDIS_URL` are looked at.
+            overrides: Settings that count more than the environment, such as the flags of
+                a command; None leaves the environment's.
+
+        Raises:
+            ConfigurationError: If a variable is unknown or a value cannot be; the
+                sentences say which to set, and never show a secret.
+        """
+        values = _named(environ)
+        values.update((k, v) for k, v in overrides.items() if v is not None)
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise ConfigurationError("\n".join(_sentences(error))) from None
+
+    @field_validator("public_url", mode="after")
+    @classmethod
+    def _canonical(cls, url: str) -> str:
+        try:
+            return canonical_url(url)
+        except BadRequest as error:
+            raise ValueError(error.detail) from None
+
+    @field_validator("redis_url", mode="after")
+    @classmethod
+    def _store_scheme(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("it begins with redis://, rediss:// or unix://.")
+        return url
+
+    @field_validator(*LISTS, mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        return value.replace(",", " ").split() if isinstance(value, str) else value
+
+    @field_validator("owners", mode="after")
+    @classmethod
+    def _dids(cls, owners: tuple[str, ...]) -> tuple[str, ...]:
+        for owner in owners:
+            try:
+                validate_did(owner)
+            except BadRequest as error:
+                raise ValueError(
+                    f"{owner} is no DID of a mailbox: {error.detail}"
+                ) from None
+        return owners
+
+    @field_validator("allowed_origins", mode="after")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            parts = urlsplit(origin)
+            if origin != "*" and origin != f"{parts.scheme}://{parts.netloc}".lower():
+                raise ValueError(
+                    f"{origin} is no origin, which looks like https://app.example: "
+                    "lower case, no path, no trailing slash."
+                )
+        return origins
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        """Refuse what this version cannot do, rather than doing something else."""
+        if self.mailboxes == "declared":
+            raise ValueError(
+                "PUSHD_MAILBOXES=declared needs a resolver, which this version does not "
+                "have; set it to open, or to listed with PUSHD_OWNERS."
+            )
+        if self.mailboxes == "listed" and not self.owners:
+            raise ValueError(
+                "PUSHD_MAILBOXES=listed needs PUSHD_OWNERS, the DIDs that may have a "
+                "mailbox."
+            )
+        if self.owners and self.mailboxes != "listed":
+            raise ValueError(
+                "PUSHD_OWNERS counts only with PUSHD_MAILBOXES=listed; set it."
+            )
+        if self.durability == "replicated":
+            raise ValueError(
+                "PUSHD_DURABILITY=replicated is not there yet; set it to fsync or memory."
+            )
+        return self
+
+
+def variable(field: str) -> str:
+    """Return the name of the variable that holds a setting."""
+    return PREFIX + field.upper()
+
+
+def _named(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values the environment sets, by the setting's name."""
+    known = {variable(field): field for field in Settings.model_fields}
+    values: dict[str, Any] = {}
+    for name, value in environ.items():
+        if name.startswith(PREFIX) and name not in known:
+            raise ConfigurationError(_unknown(name, list(known)))
+        if name in known and value:
+            values[known[name]] = value
+    for name, field in HOST_CONVENTIONS.items():
+        if environ.get(name) and field not in values:
+            values[field] = environ[name]
+    return values
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0)
+    return f"{name} is no setting of this server; did you mean {close[0]}?"
+
+
+def _sentences(error: ValidationError) -> list[str]:
+    """Say of each value that cannot be what is wrong with it."""
+    sentences = []
+    for problem in error.errors(include_url=False, include_context=False):
+        if problem["type"] == "default_factory_not_called":
+            continue  # follows from another error
+        what = problem["msg"].removeprefix("Value error, ")
+        if not problem["loc"]:
+            sentences.append(what)
+            continue
+        field = str(problem["loc"][0])
+        value = "" if field == "redis_url" else f" is {problem['input']!r}"
+        sentences.append(f"{variable(field)}{value}: {what[0].lower()}{what[1:]}")
+    return sentences
