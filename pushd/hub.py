@@ -36,22 +36,28 @@ class Listener(Protocol):
     """A session as the hub knows it: a stream, an event stream, a waiting request.
 
     Attributes:
-        mailbox: DID of the mailbox it listens to.
-        session: Names the session, in the whole of the store.
-        device: The client's name for itself, or empty.
         heard: When the client was last heard, in Unix seconds.
         deadline: When `tick` wants to be called, in Unix seconds; infinite once over.
         due: The second whose bucket of the wheel it is in, or 0; set by the hub.
         entered: Whether its own `joined` was heard; set by the hub.
     """
 
-    mailbox: str
-    session: str
-    device: str
     heard: float
     deadline: float
     due: int
     entered: bool
+
+    @property
+    def mailbox(self) -> str:
+        """DID of the mailbox it listens to."""
+
+    @property
+    def session(self) -> str:
+        """Names the session, in the whole of the store."""
+
+    @property
+    def device(self) -> str:
+        """The client's name for itself, or empty."""
 
     def published(self, messages: Sequence[StoredMessage]) -> None:
         """New messages were accepted, in order."""

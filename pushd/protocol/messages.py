@@ -6,6 +6,7 @@ is encoded once, when it is accepted, and travels from then on as bytes: what is
 assigns, can be spliced in front.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -404,3 +405,11 @@ def decode(
         raise BadRequest(f"{error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("This is not JSON in UTF-8.") from None
+
+
+def messages_frame(messages: Sequence[StoredMessage], cursor: object) -> bytes:
+    """Encode a `messages` frame around messages that are encoded already."""
+    return b'{"type":"messages","messages":[%b],"cursor":"%b"}' % (
+        b",".join([message.json for message in messages]),
+        str(cursor).encode(),
+    )

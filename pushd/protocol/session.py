@@ -210,7 +210,7 @@ class ServerSession:
     """
 
     __slots__ = (
-        "_blocked_since",
+        "_blocked",
         "_close_at",
         "_expiring_told",
         "_gate",
@@ -222,7 +222,6 @@ class ServerSession:
         "_retry_at",
         "_terms",
         "_unseen",
-        "_unsent",
         "_waiting",
         "deadline",
         "device",
@@ -257,8 +256,7 @@ class ServerSession:
         self._unseen: list[MessageId] | None = None
         self._next_ping = 0.0
         self._expiring_told = False
-        self._blocked_since = 0.0
-        self._unsent = 0
+        self._blocked = False
         self._retry_at = 0.0
         self._close_at = 0.0
 
@@ -472,6 +470,8 @@ class ServerSession:
         self._close_gate()
         if self._hello is not None:
             return self._close_for(error, close_code(error), now)
+        if isinstance(error, Forbidden):
+            return self._close_for(error, CloseCode.FORBIDDEN, now)
         if isinstance(error, UnknownMailbox):
             return self._reopen("The mailbox was lost.")
         self._retry_at = now + RETRY
@@ -524,7 +524,7 @@ class ServerSession:
         if self._reads is None:
             self._reads = []
         self._reads.append(what)
-        if self._waiting or self._blocked_since:
+        if self._waiting or self._blocked:
             return NOTHING
         return self._tell_reads()
 
@@ -552,16 +552,15 @@ class ServerSession:
 
     # --- what happens to the connection ----------------------------------------------
 
-    def paused(self, unsent: int, now: float) -> Commands:
-        """Take that the transport is full: `unsent` bytes wait in it."""
-        self._blocked_since = now
-        self._unsent = unsent
+    def paused(self, now: float) -> Commands:
+        """Take that the transport is full."""
+        self._blocked = True
         self._plan(now)
         return NOTHING
 
     def resumed(self) -> Commands:
         """Take that the transport has drained."""
-        self._blocked_since = 0.0
+        self._blocked = False
         if self.state is State.CLOSING or self._waiting:
             return NOTHING
         commands = self._tell_reads()
@@ -581,25 +580,29 @@ class ServerSession:
         self._plan(now)
         return [Send(Closing(reason="restarting", retry_after=retry_after, reconnect=True))]
 
-    def tick(self, now: float, heard: float, unsent: int) -> Commands:
-        """Take the time, when the client was last heard, and the bytes still unsent."""
-        commands: Commands = NOTHING
+    def tick(self, now: float, heard: float, stuck: float) -> Commands:
+        """Let time act.
+
+        Args:
+            now: Unix seconds.
+            heard: When the client was last heard, in Unix seconds.
+            stuck: Seconds since it last took a byte of what waits for it; 0 if nothing
+                does. Reading slowly is a sign of life too.
+        """
         if self.state is State.CLOSING:
-            return commands
+            return NOTHING
         if self._close_at and now >= self._close_at:
             self.state = State.CLOSING
             return [Close(CloseCode.RESTARTING, "restarting")]
         if self.state is State.GREETING:
             if now >= self.deadline:
                 return self._leave(CloseCode.TIMEOUT, "no hello", retry_after=1.0)
-            return commands
-        if self._blocked_since:
-            if unsent < self._unsent:
-                self._blocked_since, self._unsent = now, unsent
-            elif now - self._blocked_since >= STUCK_TIMEOUT:
+            return NOTHING
+        if self._blocked:
+            if stuck >= STUCK_TIMEOUT:
                 self.state = State.CLOSING
                 return [Close(CloseCode.TIMEOUT, "stuck", stuck=True)]
-            heard = max(heard, self._blocked_since)
+            heard = max(heard, now - stuck)
         if now >= self.expires:
             return self._close_for(TokenExpired(), CloseCode.UNAUTHORIZED, now)
         if now - heard >= 2 * self._terms.ping_interval:
@@ -637,7 +640,7 @@ class ServerSession:
             moments = [self._next_ping, self.expires]
             if not self._expiring_told:
                 moments.append(self.expires - EXPIRING_NOTICE)
-        if self._blocked_since:
+        if self._blocked:
             moments.append(now + STUCK_CHECK)
         if self._retry_at:
             moments.append(self._retry_at)
@@ -654,7 +657,7 @@ class ServerSession:
     @property
     def _room(self) -> int:
         """How many messages may be sent now."""
-        if self._blocked_since:
+        if self._blocked:
             return 0
         return self.window - (len(self._unseen) if self._unseen is not None else 0)
 
@@ -754,7 +757,7 @@ class ServerSession:
 
     def _tell_reads(self) -> Commands:
         """Tell what was acked elsewhere, in the form of each ack."""
-        if not self._reads or self._blocked_since:
+        if not self._reads or self._blocked:
             return []
         commands: Commands = []
         reads, self._reads = self._reads, None

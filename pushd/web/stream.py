@@ -1,0 +1,458 @@
+"""A stream: one websocket, driving one session.
+
+The session decides, this file carries out: it decodes frames into events, turns commands
+into writes and calls to the store, and hands the store's answers back as events. Nothing
+waits here: every await of a session is a future with a callback, so an idle stream is one
+object, without task, timer or queue.
+"""
+
+import math
+import secrets
+import time
+from asyncio import Future
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from msgspec import UNSET, UnsetType
+
+from pushd.delivery import Deliveries
+from pushd.errors import (
+    BadRequest,
+    Forbidden,
+    Internal,
+    PushdError,
+    StoreUnavailable,
+    Unauthorized,
+    UnknownMailbox,
+)
+from pushd.hub import Hub
+from pushd.identity.authenticator import Authenticator
+from pushd.identity.tokens import Token
+from pushd.mailbox.base import Acknowledged, Mailboxes, Opened, Page
+from pushd.metrics import Metrics
+from pushd.protocol.closing import CloseCode
+from pushd.protocol.ids import MessageId
+from pushd.protocol.messages import (
+    MAX_CLIENT_FRAME,
+    SUBPROTOCOL,
+    Accepted,
+    Delivery,
+    Overflow,
+    Ref,
+    StoredMessage,
+    decode_client_frame,
+    encode,
+    messages_frame,
+)
+from pushd.protocol.session import (
+    Accept,
+    Acknowledge,
+    Authenticate,
+    Close,
+    Command,
+    Commands,
+    Open,
+    Probe,
+    Push,
+    ReadPage,
+    Send,
+    ServerSession,
+    State,
+    Terms,
+    Told,
+)
+from pushd.web import framing
+from pushd.web.handshake import Fault, Refusal
+from pushd.web.owners import Owners
+from pushd.web.websocket import WebSocket
+
+PATH = b"/v1/stream"
+OURS = frozenset((framing.UNSUPPORTED, framing.POLICY, framing.TOO_BIG))
+"""Close codes of RFC 6455 for which the protocol has its own: `error`, then 4400."""
+
+
+class Services(NamedTuple):
+    """What every stream of a process uses; the lifespan's `streams`.
+
+    Attributes:
+        origins: Web origins that may connect; None is any.
+    """
+
+    hub: Hub
+    mailboxes: Mailboxes
+    deliveries: Deliveries
+    authenticator: Authenticator
+    owners: Owners
+    metrics: Metrics
+    terms: Terms
+    origins: frozenset[str] | None
+    drain_seconds: float
+
+
+class Stream(WebSocket):
+    """The websocket class of uvicorn's `ws` setting; a `hub.Listener` once it joined."""
+
+    __slots__ = (
+        "_bearer",
+        "_history",
+        "_joined",
+        "_sender",
+        "_services",
+        "_session",
+        "_welcomed_at",
+        "deadline",
+        "due",
+        "entered",
+    )
+
+    subprotocol = SUBPROTOCOL.encode()
+    max_message = MAX_CLIENT_FRAME
+
+    def __init__(
+        self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        services: Services = app_state["streams"]
+        now = time.time()
+        self._services = services
+        self._session = ServerSession(secrets.token_urlsafe(9), services.terms, now=now)
+        # The token of the upgrade request, until the hello has come.
+        self._bearer: str | None = None
+        # The session's own token, kept only if it may deliver.
+        self._sender: Token | None = None
+        self._joined = False
+        self._welcomed_at = 0.0
+        self._history = 0  # messages pushed since
+        self.deadline = self._session.deadline
+        self.due = 0
+        self.entered = False
+
+    # --- what the hub sees -----------------------------------------------------------
+
+    @property
+    def mailbox(self) -> str:
+        """The mailbox of the session."""
+        return self._session.mailbox
+
+    @property
+    def session(self) -> str:
+        """The session's name."""
+        return self._session.id
+
+    @property
+    def device(self) -> str:
+        """The client's name for itself."""
+        return self._session.device
+
+    def published(self, messages: Sequence[StoredMessage]) -> None:
+        """Push what was accepted."""
+        self._run(self._session.published(messages))
+
+    def acknowledged(self, what: Sequence[MessageId] | MessageId, origin: str) -> None:
+        """Tell what was acked elsewhere."""
+        self._run(self._session.acknowledged(what, origin))
+
+    def overflowed(self, overflow: Overflow) -> None:
+        """Tell that the mailbox is full."""
+        self._run(self._session.overflowed(overflow))
+
+    def tail(self, tail: MessageId | None) -> None:
+        """Compare with the store."""
+        self._run(self._session.tail(tail))
+
+    def displaced(self) -> None:
+        """Give way to a newer session."""
+        self._run(self._session.displaced())
+
+    def drain(self, retry_after: float, close_at: float) -> None:
+        """Tell the client that the server stops, and when to come back."""
+        self._run(self._session.drain(retry_after, close_at, time.time()))
+
+    def tick(self, now: float) -> None:
+        """Let time act on the session, or end a close that the peer does not answer."""
+        if self._session.state is State.CLOSING:
+            self.overdue(now)
+            self.deadline = now + self.close_timeout
+            return
+        self._run(self._session.tick(now, self.heard, self.stuck(now)))
+        if self._session.state is not State.CLOSING:
+            self.deadline = self._session.deadline
+
+    # --- what the websocket hears ----------------------------------------------------
+
+    def requested(self, path: bytes, headers: Mapping[bytes, bytes]) -> Refusal | None:
+        """Decide about an upgrade: its path, its origin, its subprotocol."""
+        if path != PATH:
+            return self.refusal(Fault(404, "There is no websocket at this path."))
+        origin, allowed = headers.get(b"origin"), self._services.origins
+        if origin is not None and allowed is not None and origin.decode() not in allowed:
+            return self.refusal(Fault(403, "This web origin may not connect here."))
+        offered = headers.get(b"sec-websocket-protocol")
+        if offered is not None and self.subprotocol not in _items(offered):
+            return self.refusal(Fault(400, f"The subprotocol here is {SUBPROTOCOL}."))
+        scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() == b"bearer":
+            self._bearer = bearer.strip().decode("latin-1")
+        return None
+
+    def opened(self) -> None:
+        """Begin to wait for the hello."""
+        self._services.hub.schedule(self)
+
+    def text(self, data: bytes) -> None:
+        """Take a frame of the client."""
+        now = time.time()
+        try:
+            frame = decode_client_frame(data)
+        except BadRequest as error:
+            self._run(self._session.broken(error, now))
+        else:
+            self._run(self._session.received(frame, now))
+
+    def broken(self, code: int, reason: str) -> int:
+        """Tell a client that went over a limit of ours; RFC 6455 has codes for the rest."""
+        if code not in OURS:
+            self._session.state = State.CLOSING
+            self._leave()
+            return code
+        detail = f"The connection broke the protocol: {reason}."
+        self._run(self._session.broken(BadRequest(detail), time.time()))
+        return CloseCode.PROTOCOL_ERROR
+
+    def paused(self) -> None:
+        """Stop pushing; and stop reading, so that answers cannot pile up either."""
+        self.transport.pause_reading()
+        self._run(self._session.paused(time.time()))
+
+    def resumed(self) -> None:
+        """Go on."""
+        self.transport.resume_reading()
+        self._run(self._session.resumed())
+
+    def lost(self) -> None:
+        """Leave: the connection is gone."""
+        self._session.state = State.CLOSING
+        self.deadline = math.inf
+        self._leave()
+
+    def shutdown(self) -> None:
+        """Drain, because uvicorn stops: every session in its own slot of the time."""
+        self._services.hub.drain(self._services.drain_seconds)
+        if not self._joined:
+            now = time.time()
+            self._run(self._session.drain(1.0, now, now))
+            self._run(self._session.tick(now, now, 0))
+
+    # --- carrying out ----------------------------------------------------------------
+
+    def _run(self, commands: Commands) -> None:
+        """Carry out commands; the frames among them leave in one write."""
+        frames: list[bytes] = []
+        for command in commands:
+            if isinstance(command, Push):
+                self._services.metrics.pushed(len(command.messages))
+                self._history += len(command.messages)
+                frames.append(messages_frame(command.messages, command.cursor))
+            elif isinstance(command, Send):
+                frames.append(encode(command.frame))
+            else:
+                if frames and isinstance(command, Close):
+                    self.send_texts(frames)
+                    frames = []
+                _CARRY_OUT[type(command)](self, command)
+        if frames:
+            self.send_texts(frames)
+        if self._session.deadline < self.deadline:
+            self.deadline = self._session.deadline
+            self._services.hub.schedule(self)
+
+    def _authenticate(self, command: Authenticate) -> None:
+        now = time.time()
+        text = command.token if command.token is not None else self._bearer
+        self._bearer = None
+        try:
+            if text is None:
+                raise Unauthorized("A hello carries a token, or the upgrade request does.")
+            token = self._services.authenticator.authenticate(text, "receive", now=now)
+            refuse_digest(token)
+        except PushdError as error:
+            self._run(self._session.refused(error, now))
+            return
+        commands = self._session.authenticated(token.did, token.expires, now)
+        if token.did == self.mailbox:
+            self._sender = token if "deliver" in token.scope else None
+        self._run(commands)
+
+    def _open(self, command: Open) -> None:
+        """Join the hub, subscribe, and only then open the mailbox."""
+        if not self._joined:
+            try:
+                self._services.hub.join(self)
+            except PushdError as error:
+                self._services.metrics.connect_refused(error.code)
+                self._run(self._session.refused(error, time.time()))
+                return
+            self._joined = True
+        subscribed = self._services.mailboxes.subscribe(self.mailbox)
+        subscribed.add_done_callback(partial(self._subscribed, command.holding))
+
+    def _subscribed(self, holding: Sequence[MessageId], answer: Future[None]) -> None:
+        error = failure(answer)
+        if error is not None:
+            self._failed(error)
+        elif self._joined:
+            opened = self._services.mailboxes.open(
+                self.mailbox,
+                create=self._services.owners.may_open(self.mailbox),
+                holding=holding,
+                device=self.device,
+                session=self.session,
+            )
+            opened.add_done_callback(self._opened)
+
+    def _opened(self, answer: Future[Opened]) -> None:
+        error = failure(answer)
+        if error is not None:
+            if isinstance(error, UnknownMailbox):
+                error = Forbidden("This identity may have no mailbox here.")
+            self._failed(error)
+            return
+        now = time.time()
+        opened = answer.result()
+        self._welcomed_at, self._history = now, 0
+        self._run(
+            self._session.opened(
+                opened.tail, opened.unread, opened.gone, opened.overflow, now
+            )
+        )
+        self._note_caught_up()
+
+    def _read(self, command: ReadPage) -> None:
+        page = self._services.mailboxes.read(
+            self.mailbox, after=command.after, limit=command.limit
+        )
+        page.add_done_callback(self._page)
+
+    def _page(self, answer: Future[Page]) -> None:
+        error = failure(answer)
+        if error is not None:
+            self._failed(error)
+            return
+        page = answer.result()
+        self._run(
+            self._session.page(
+                page.messages, page.complete, page.tail, page.unread, page.overflow
+            )
+        )
+        self._note_caught_up()
+
+    def _failed(self, error: PushdError) -> None:
+        self._run(self._session.failed(error, time.time()))
+
+    def _note_caught_up(self) -> None:
+        if self._welcomed_at and self._session.state in (State.LIVE, State.LAGGING):
+            seconds = time.time() - self._welcomed_at
+            self._services.metrics.caught_up(seconds, self._history)
+            self._welcomed_at = 0.0
+
+    def _acknowledge(self, command: Acknowledge) -> None:
+        answer = self._services.mailboxes.acknowledge(
+            self.mailbox, command.what, origin=self.session
+        )
+        answer.add_done_callback(partial(self._acked, command.ref))
+
+    def _acked(self, ref: Ref | UnsetType, answer: Future[Acknowledged]) -> None:
+        error = failure(answer)
+        if error is not None:
+            self._run(self._session.ack_failed(error, ref, time.time()))
+            return
+        removed = answer.result().removed
+        self._services.metrics.acked(removed)
+        if ref is not UNSET:
+            self._run(self._session.acked(removed, ref))
+
+    def _accept(self, command: Accept) -> None:
+        frame = command.frame
+        delivery = Delivery(frame.to, frame.payload, frame.key, frame.ttl)
+        try:
+            token = self._sender_of(frame.token)
+        except PushdError as error:
+            self._services.metrics.refused(error.code)
+            self._run(self._session.delivered(frame.ref, error))
+            return
+        answer = self._services.deliveries.accept(token, [delivery])
+        answer.add_done_callback(partial(self._accepted, frame.ref))
+
+    def _sender_of(self, text: str | UnsetType) -> Token:
+        """Return who a delivery over this stream is from."""
+        now = time.time()
+        if text is not UNSET:
+            token = self._services.authenticator.authenticate(text, "deliver", now=now)
+            refuse_digest(token)
+            return token
+        if self._sender is None:
+            raise Unauthorized("This delivery needs a token of scope `deliver`.")
+        return self._sender
+
+    def _accepted(self, ref: Ref, answer: Future[list[Accepted | PushdError]]) -> None:
+        error = failure(answer)
+        outcome = answer.result()[0] if error is None else error
+        self._run(self._session.delivered(ref, outcome))
+
+    def _told(self, command: Told) -> None:
+        self._services.mailboxes.told(self.mailbox, command.overflow)
+
+    def _probe(self, command: Probe) -> None:
+        self.ping()
+
+    def _close(self, command: Close) -> None:
+        self._leave()
+        self.close(command.code, command.reason)
+        if command.stuck:
+            self.abort()
+            return
+        self.transport.resume_reading()  # for the peer's close frame
+        self.deadline = time.time() + self.close_timeout
+        self._services.hub.schedule(self)
+
+    def _leave(self) -> None:
+        if self._joined:
+            self._joined = False
+            self._services.hub.leave(self)
+
+
+_CARRY_OUT: dict[type[Command], Callable[[Stream, Any], None]] = {
+    Authenticate: Stream._authenticate,
+    Open: Stream._open,
+    ReadPage: Stream._read,
+    Acknowledge: Stream._acknowledge,
+    Accept: Stream._accept,
+    Told: Stream._told,
+    Probe: Stream._probe,
+    Close: Stream._close,
+}
+
+
+def _items(value: bytes) -> list[bytes]:
+    return [item.strip() for item in value.split(b",")]
+
+
+def failure(answer: Future[Any]) -> PushdError | None:
+    """Return why a call failed, as an error a peer may be told; None if it did not."""
+    if answer.cancelled():
+        return StoreUnavailable()
+    error = answer.exception()
+    if error is None or isinstance(error, PushdError):
+        return error
+    return Internal()
+
+
+def refuse_digest(token: Token) -> None:
+    """Refuse a token that is bound to one HTTP body.
+
+    Raises:
+        Unauthorized: If it has a digest.
+    """
+    if token.digest is not None:
+        raise Unauthorized("A token with `digest` is for one HTTP request, not for frames.")
