@@ -1,0 +1,1 @@
+"""The web: HTTP and the websocket, as peers see them."""

@@ -1,0 +1,164 @@
+"""Frames of RFC 6455 section 5 as bytes: what a server reads and writes; pure.
+
+    0      FIN, three reserved bits, opcode (4 bits)
+    1      mask bit, length (7 bits): 126 and 127 say that 2 or 8 bytes of length follow
+    ..     masking key (4 bytes), from a client only
+    ..     payload
+
+Nothing here remembers anything: `websocket.py` does, for one connection.
+"""
+
+from struct import Struct
+from typing import NamedTuple
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+
+FINAL = 0x80
+RESERVED = 0x70
+OPCODE = 0x0F
+MASKED = 0x80
+LENGTH = 0x7F
+
+MAX_CONTROL = 125
+"""Bytes of the largest payload of a control frame (5.5)."""
+
+PROTOCOL_ERROR = 1002
+UNSUPPORTED = 1003
+NO_STATUS = 1005
+INVALID_TEXT = 1007
+POLICY = 1008
+TOO_BIG = 1009
+
+_OPCODES = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
+_CODES = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
+_SMALL = [bytes((FINAL | TEXT, length)) for length in range(126)]
+_MEDIUM = Struct("!BBH")
+_LARGE = Struct("!BBQ")
+
+
+class Violation(Exception):
+    """The peer broke a rule; `code` is the close code that names it (7.4.1)."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+        super().__init__(code, reason)
+
+
+class Header(NamedTuple):
+    """The header of a client's frame.
+
+    Attributes:
+        first: The first byte: `FINAL` and the opcode.
+        start: Where the payload begins; the four bytes before it are the mask.
+        length: Bytes of payload, announced but not yet seen.
+    """
+
+    first: int
+    start: int
+    length: int
+
+
+def parse_header(data: bytes, at: int) -> Header | None:
+    """Read the header of the frame that begins at `at`; None if it is not all there.
+
+    Raises:
+        Violation: If no frame of a client may begin like that.
+    """
+    if len(data) < at + 2:
+        return None
+    first, second = data[at], data[at + 1]
+    length = second & LENGTH
+    _check(first, second, length)
+    at += 2
+    if length > MAX_CONTROL:
+        size = 2 if length == 126 else 8
+        if len(data) < at + size:
+            return None
+        length = _long(data[at : at + size])
+        at += size
+    return Header(first, at + 4, length)
+
+
+def _check(first: int, second: int, length: int) -> None:
+    """Refuse what 5.1, 5.2 and 5.5 forbid in the first two bytes."""
+    if first & RESERVED:
+        raise Violation(PROTOCOL_ERROR, "a reserved bit is set")
+    opcode = first & OPCODE
+    if opcode not in _OPCODES:
+        raise Violation(PROTOCOL_ERROR, "unknown opcode")
+    if not second & MASKED:
+        raise Violation(PROTOCOL_ERROR, "a client masks its frames")
+    if opcode & CLOSE and (length > MAX_CONTROL or not first & FINAL):
+        raise Violation(PROTOCOL_ERROR, "a control frame is short and whole")
+
+
+def _long(digits: bytes) -> int:
+    """Read an extended length, which must be the shortest form of it (5.2)."""
+    length = int.from_bytes(digits, "big")
+    if length <= (MAX_CONTROL if len(digits) == 2 else 0xFFFF) or length >> 63:
+        raise Violation(PROTOCOL_ERROR, "malformed length")
+    return length
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """Make a whole, unmasked frame."""
+    return _prefix(opcode, len(payload)) + payload
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Make a text frame; the one that is made most."""
+    length = len(payload)
+    if length <= MAX_CONTROL:
+        return _SMALL[length] + payload
+    return _prefix(TEXT, length) + payload
+
+
+def text_frames(payloads: list[bytes]) -> bytes:
+    """Make text frames, one behind the other."""
+    parts = []
+    for payload in payloads:
+        parts.append(_prefix(TEXT, len(payload)))
+        parts.append(payload)
+    return b"".join(parts)
+
+
+def _prefix(opcode: int, length: int) -> bytes:
+    if length <= MAX_CONTROL:
+        return bytes((FINAL | opcode, length))
+    if length <= 0xFFFF:
+        return _MEDIUM.pack(FINAL | opcode, 126, length)
+    return _LARGE.pack(FINAL | opcode, 127, length)
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """Make a close frame; `NO_STATUS` makes an empty one, a long reason is cut (5.5.1)."""
+    if code == NO_STATUS:
+        return frame(CLOSE, b"")
+    text = reason.encode()[: MAX_CONTROL - 2].decode(errors="ignore")
+    return frame(CLOSE, code.to_bytes(2, "big") + text.encode())
+
+
+def parse_close(payload: bytes) -> int:
+    """Return the code of a close frame, `NO_STATUS` for an empty one.
+
+    Raises:
+        Violation: If the code is none a peer may send (7.4), or the reason is not UTF-8.
+    """
+    if not payload:
+        return NO_STATUS
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) == 1 or not (code in _CODES or 3000 <= code <= 4999):
+        raise Violation(PROTOCOL_ERROR, "invalid close code")
+    check_text(payload[2:])
+    return code
+
+
+def check_text(payload: bytes) -> None:
+    """Refuse text that is not UTF-8 (8.1)."""
+    if payload.isascii():
+        return
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        raise Violation(INVALID_TEXT, "text is not UTF-8") from None

@@ -1,0 +1,133 @@
+"""The opening handshake of RFC 6455 section 4.2, the server's half; pure."""
+
+from binascii import Error, a2b_base64
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import NamedTuple
+
+from websockets.utils import accept_key
+
+VERSION = b"13"
+
+Fields = Iterable[tuple[bytes, bytes]]
+
+
+class Request(NamedTuple):
+    """An upgrade request.
+
+    Attributes:
+        method: As sent.
+        path: Of the target, without its query.
+        headers: By lower-case name; the values of a repeated name are joined by a comma
+            (RFC 9110 section 5.3), so that whatever must be there once, is or is wrong.
+    """
+
+    method: bytes
+    path: bytes
+    headers: Mapping[bytes, bytes]
+
+
+class Refusal(NamedTuple):
+    """Why an upgrade is not granted.
+
+    Attributes:
+        status: Of the HTTP answer.
+        sentence: For people.
+        headers: That go with it; those a status always needs are added.
+    """
+
+    status: int
+    sentence: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+DEMANDS: dict[int, tuple[tuple[bytes, bytes], ...]] = {
+    405: ((b"allow", b"GET"),),
+    426: (
+        (b"upgrade", b"websocket"),
+        (b"connection", b"upgrade"),
+        (b"sec-websocket-version", VERSION),
+    ),
+}
+"""Headers that go with a status, whoever answers with it (RFC 9110 15.5.6, 15.5.22)."""
+
+
+def parse_request(head: bytes) -> Request | Refusal:
+    """Read the head of a request that an HTTP parser found well formed."""
+    lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    words = lines[0].split(b" ")
+    headers: dict[bytes, bytes] = {}
+    for line in lines[1:]:
+        name, _, value = line.partition(b":")
+        name, value = name.lower(), value.strip()
+        headers[name] = headers[name] + b", " + value if name in headers else value
+    if len(words) != 3 or b"" in headers:
+        return Refusal(400, "This is not an HTTP request.")
+    request = Request(words[0], words[1].partition(b"?")[0], headers)
+    return _refusal(request) or request
+
+
+def _refusal(request: Request) -> Refusal | None:
+    """Check what 4.2.1 asks of every client."""
+    headers = request.headers
+    if request.method != b"GET":
+        return Refusal(405, "A websocket opens with GET.")
+    if b"upgrade" not in _tokens(headers, b"connection"):
+        return Refusal(400, "The header Connection must say Upgrade.")
+    if b"websocket" not in _tokens(headers, b"upgrade"):
+        return Refusal(426, "The header Upgrade must say websocket.")
+    if headers.get(b"sec-websocket-version") != VERSION:
+        return Refusal(426, "The header Sec-WebSocket-Version must be 13.")
+    if not headers.get(b"host"):
+        return Refusal(400, "The header Host is missing.")
+    if not _is_key(headers.get(b"sec-websocket-key", b"")):
+        return Refusal(400, "The header Sec-WebSocket-Key must be 16 bytes in base64.")
+    return None
+
+
+def offers(headers: Mapping[bytes, bytes], subprotocol: bytes) -> bool:
+    """Tell whether the client offers this subprotocol; names are case-sensitive."""
+    offered = headers.get(b"sec-websocket-protocol", b"")
+    return subprotocol in (name.strip() for name in offered.split(b","))
+
+
+def grant(request: Request, subprotocol: bytes | None, default: Fields) -> bytes:
+    """Answer 101; no extension is ever accepted, as none is named (9.1)."""
+    key = request.headers[b"sec-websocket-key"].decode()
+    fields = [
+        (b"upgrade", b"websocket"),
+        (b"connection", b"upgrade"),
+        (b"sec-websocket-accept", accept_key(key).encode()),
+    ]
+    if subprotocol is not None:
+        fields.append((b"sec-websocket-protocol", subprotocol))
+    return _answer(101, [*fields, *default], b"")
+
+
+def refuse(refusal: Refusal, kind: bytes, body: bytes, default: Fields) -> bytes:
+    """Answer with anything but 101; `kind` is the body's media type."""
+    fields = [
+        *refusal.headers,
+        *DEMANDS.get(refusal.status, ()),
+        (b"content-type", kind),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+    ]
+    return _answer(refusal.status, [*fields, *default], body)
+
+
+def _answer(status: int, fields: Fields, body: bytes) -> bytes:
+    line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+    lines = [line, *(b"%b: %b\r\n" % field for field in fields), b"\r\n", body]
+    return b"".join(lines)
+
+
+def _tokens(headers: Mapping[bytes, bytes], name: bytes) -> list[bytes]:
+    return [token.strip() for token in headers.get(name, b"").lower().split(b",")]
+
+
+def _is_key(text: bytes) -> bool:
+    try:
+        return len(a2b_base64(text, strict_mode=True)) == 16
+    except (Error, ValueError):
+        return False
