@@ -29,6 +29,7 @@ test can put anything between them. Time is an argument: Unix seconds.
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from math import inf
 from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
@@ -206,7 +207,7 @@ class ServerSession:
         device: The client's name for itself; a newer session with it displaces this.
         state: Where the session stands.
         expires: When the token ends, in Unix seconds.
-        deadline: When `tick` wants to be called next, at the latest.
+        deadline: When `tick` wants to be called next, at the latest; infinite at the end.
     """
 
     __slots__ = (
@@ -592,7 +593,7 @@ class ServerSession:
         if self.state is State.CLOSING:
             return NOTHING
         if self._close_at and now >= self._close_at:
-            self.state = State.CLOSING
+            self.end()
             return [Close(CloseCode.RESTARTING, "restarting")]
         if self.state is State.GREETING:
             if now >= self.deadline:
@@ -600,7 +601,7 @@ class ServerSession:
             return NOTHING
         if self._blocked:
             if stuck >= STUCK_TIMEOUT:
-                self.state = State.CLOSING
+                self.end()
                 return [Close(CloseCode.TIMEOUT, "stuck", stuck=True)]
             heard = max(heard, now - stuck)
         if now >= self.expires:
@@ -772,17 +773,23 @@ class ServerSession:
 
     # --- leaving ---------------------------------------------------------------------
 
+    def end(self) -> None:
+        """Say nothing more, because the connection closes or is gone."""
+        self.state = State.CLOSING
+        self.deadline = inf
+        self._gate = self._reads = self._unseen = None
+
     def _leave(self, code: CloseCode, reason: str, *, retry_after: float) -> Commands:
         if self.state is State.CLOSING:
             return NOTHING
-        self.state = State.CLOSING
+        self.end()
         closing = Closing(
             reason=reason, retry_after=retry_after, reconnect=ADVICE[code].reconnect
         )
         return [Send(closing), Close(code, reason)]
 
     def _close_for(self, error: PushdError, code: CloseCode, now: float) -> Commands:
-        self.state = State.CLOSING
+        self.end()
         commands: Commands = [Send(error_frame(error, now))]
         if error.retry_after is not None:
             commands.append(

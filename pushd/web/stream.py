@@ -176,7 +176,7 @@ class Stream(WebSocket):
             self.deadline = now + self.close_timeout
             return
         self._run(self._session.tick(now, self.heard, self.stuck(now)))
-        if self._session.state is not State.CLOSING:
+        if self._session.deadline != math.inf:
             self.deadline = self._session.deadline
 
     # --- what the websocket hears ----------------------------------------------------
@@ -213,7 +213,7 @@ class Stream(WebSocket):
     def broken(self, code: int, reason: str) -> int:
         """Tell a client that went over a limit of ours; RFC 6455 has codes for the rest."""
         if code not in OURS:
-            self._session.state = State.CLOSING
+            self._session.end()
             self._leave()
             return code
         detail = f"The connection broke the protocol: {reason}."
@@ -232,7 +232,7 @@ class Stream(WebSocket):
 
     def lost(self) -> None:
         """Leave: the connection is gone."""
-        self._session.state = State.CLOSING
+        self._session.end()
         self.deadline = math.inf
         self._leave()
 
@@ -267,7 +267,7 @@ class Stream(WebSocket):
             self.deadline = self._session.deadline
             self._services.hub.schedule(self)
 
-    def _authenticate(self, command: Authenticate) -> None:
+    def _do_authenticate(self, command: Authenticate) -> None:
         now = time.time()
         text = command.token if command.token is not None else self._bearer
         self._bearer = None
@@ -284,7 +284,7 @@ class Stream(WebSocket):
             self._sender = token if "deliver" in token.scope else None
         self._run(commands)
 
-    def _open(self, command: Open) -> None:
+    def _do_open(self, command: Open) -> None:
         """Join the hub, subscribe, and only then open the mailbox."""
         if not self._joined:
             try:
@@ -328,7 +328,7 @@ class Stream(WebSocket):
         )
         self._note_caught_up()
 
-    def _read(self, command: ReadPage) -> None:
+    def _do_read(self, command: ReadPage) -> None:
         page = self._services.mailboxes.read(
             self.mailbox, after=command.after, limit=command.limit
         )
@@ -356,7 +356,7 @@ class Stream(WebSocket):
             self._services.metrics.caught_up(seconds, self._history)
             self._welcomed_at = 0.0
 
-    def _acknowledge(self, command: Acknowledge) -> None:
+    def _do_acknowledge(self, command: Acknowledge) -> None:
         answer = self._services.mailboxes.acknowledge(
             self.mailbox, command.what, origin=self.session
         )
@@ -372,7 +372,7 @@ class Stream(WebSocket):
         if ref is not UNSET:
             self._run(self._session.acked(removed, ref))
 
-    def _accept(self, command: Accept) -> None:
+    def _do_accept(self, command: Accept) -> None:
         frame = command.frame
         delivery = Delivery(frame.to, frame.payload, frame.key, frame.ttl)
         try:
@@ -400,13 +400,13 @@ class Stream(WebSocket):
         outcome = answer.result()[0] if error is None else error
         self._run(self._session.delivered(ref, outcome))
 
-    def _told(self, command: Told) -> None:
+    def _do_tell(self, command: Told) -> None:
         self._services.mailboxes.told(self.mailbox, command.overflow)
 
-    def _probe(self, command: Probe) -> None:
+    def _do_probe(self, command: Probe) -> None:
         self.ping()
 
-    def _close(self, command: Close) -> None:
+    def _do_close(self, command: Close) -> None:
         self._leave()
         self.close(command.code, command.reason)
         if command.stuck:
@@ -423,14 +423,14 @@ class Stream(WebSocket):
 
 
 _CARRY_OUT: dict[type[Command], Callable[[Stream, Any], None]] = {
-    Authenticate: Stream._authenticate,
-    Open: Stream._open,
-    ReadPage: Stream._read,
-    Acknowledge: Stream._acknowledge,
-    Accept: Stream._accept,
-    Told: Stream._told,
-    Probe: Stream._probe,
-    Close: Stream._close,
+    Authenticate: Stream._do_authenticate,
+    Open: Stream._do_open,
+    ReadPage: Stream._do_read,
+    Acknowledge: Stream._do_acknowledge,
+    Accept: Stream._do_accept,
+    Told: Stream._do_tell,
+    Probe: Stream._do_probe,
+    Close: Stream._do_close,
 }
 
 
