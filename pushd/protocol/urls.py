@@ -35,15 +35,15 @@ def canonical_url(text: str) -> str:
     scheme = match["scheme"].lower()
     if scheme not in _PORTS:
         raise BadRequest("A server's URL begins with https:// or http://.")
-    host = _host(match["host"].lower())
+    host = match["host"].lower()
+    if host.startswith("["):
+        _validate_ipv6(host[1:-1])
     return f"{scheme}://{host}{_port(match['port'], scheme)}{match['path'].rstrip('/')}"
 
 
-def _host(text: str) -> str:
-    if not text.startswith("["):
-        return text
+def _validate_ipv6(text: str) -> None:
     try:
-        return f"[{IPv6Address(text[1:-1])}]"
+        IPv6Address(text)
     except ValueError:
         raise BadRequest("The host of the URL is no IPv6 address.") from None
 
