@@ -211,7 +211,7 @@ class ServerSession:
     """
 
     __slots__ = (
-        "_blocked",
+        "_blocked_since",
         "_close_at",
         "_expiring_told",
         "_gate",
@@ -223,6 +223,7 @@ class ServerSession:
         "_retry_at",
         "_terms",
         "_unseen",
+        "_unsent",
         "_waiting",
         "deadline",
         "device",
@@ -257,7 +258,9 @@ class ServerSession:
         self._unseen: list[MessageId] | None = None
         self._next_ping = 0.0
         self._expiring_told = False
-        self._blocked = False
+        # Since when the transport has taken nothing of the bytes unsent; 0 if not full.
+        self._blocked_since = 0.0
+        self._unsent = 0
         self._retry_at = 0.0
         self._close_at = 0.0
 
@@ -525,7 +528,7 @@ class ServerSession:
         if self._reads is None:
             self._reads = []
         self._reads.append(what)
-        if self._waiting or self._blocked:
+        if self._waiting or self._blocked_since:
             return NOTHING
         return self._tell_reads()
 
@@ -553,15 +556,15 @@ class ServerSession:
 
     # --- what happens to the connection ----------------------------------------------
 
-    def paused(self, now: float) -> Commands:
-        """Take that the transport is full."""
-        self._blocked = True
+    def paused(self, unsent: int, now: float) -> Commands:
+        """Take that the transport is full: `unsent` bytes wait in it."""
+        self._blocked_since, self._unsent = now, unsent
         self._plan(now)
         return NOTHING
 
     def resumed(self) -> Commands:
         """Take that the transport has drained."""
-        self._blocked = False
+        self._blocked_since = 0.0
         if self.state is State.CLOSING or self._waiting:
             return NOTHING
         commands = self._tell_reads()
@@ -581,14 +584,14 @@ class ServerSession:
         self._plan(now)
         return [Send(Closing(reason="restarting", retry_after=retry_after, reconnect=True))]
 
-    def tick(self, now: float, heard: float, stuck: float) -> Commands:
+    def tick(self, now: float, heard: float, unsent: int) -> Commands:
         """Let time act.
 
         Args:
             now: Unix seconds.
             heard: When the client was last heard, in Unix seconds.
-            stuck: Seconds since it last took a byte of what waits for it; 0 if nothing
-                does. Reading slowly is a sign of life too.
+            unsent: Bytes that wait for it in the transport. That they become fewer is a
+                sign of life too.
         """
         if self.state is State.CLOSING:
             return NOTHING
@@ -599,11 +602,13 @@ class ServerSession:
             if now >= self.deadline:
                 return self._leave(CloseCode.TIMEOUT, "no hello", retry_after=1.0)
             return NOTHING
-        if self._blocked:
-            if stuck >= STUCK_TIMEOUT:
+        if self._blocked_since:
+            if unsent < self._unsent:
+                self._blocked_since, self._unsent = now, unsent
+            elif now - self._blocked_since >= STUCK_TIMEOUT:
                 self.end()
                 return [Close(CloseCode.TIMEOUT, "stuck", stuck=True)]
-            heard = max(heard, now - stuck)
+            heard = max(heard, self._blocked_since)
         if now >= self.expires:
             return self._close_for(TokenExpired(), CloseCode.UNAUTHORIZED, now)
         if now - heard >= 2 * self._terms.ping_interval:
@@ -641,7 +646,7 @@ class ServerSession:
             moments = [self._next_ping, self.expires]
             if not self._expiring_told:
                 moments.append(self.expires - EXPIRING_NOTICE)
-        if self._blocked:
+        if self._blocked_since:
             moments.append(now + STUCK_CHECK)
         if self._retry_at:
             moments.append(self._retry_at)
@@ -658,7 +663,7 @@ class ServerSession:
     @property
     def _room(self) -> int:
         """How many messages may be sent now."""
-        if self._blocked:
+        if self._blocked_since:
             return 0
         return self.window - (len(self._unseen) if self._unseen is not None else 0)
 
@@ -758,7 +763,7 @@ class ServerSession:
 
     def _tell_reads(self) -> Commands:
         """Tell what was acked elsewhere, in the form of each ack."""
-        if not self._reads or self._blocked:
+        if not self._reads or self._blocked_since:
             return []
         commands: Commands = []
         reads, self._reads = self._reads, None

@@ -31,7 +31,6 @@ from pushd.identity.authenticator import Authenticator
 from pushd.identity.tokens import Token
 from pushd.mailbox.base import Acknowledged, Mailboxes, Opened, Page
 from pushd.metrics import Metrics
-from pushd.protocol.closing import CloseCode
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import (
     MAX_CLIENT_FRAME,
@@ -63,7 +62,7 @@ from pushd.protocol.session import (
     Told,
 )
 from pushd.web import framing
-from pushd.web.handshake import Fault, Refusal
+from pushd.web.handshake import Refusal
 from pushd.web.owners import Owners
 from pushd.web.websocket import WebSocket
 
@@ -175,7 +174,7 @@ class Stream(WebSocket):
             self.overdue(now)
             self.deadline = now + self.close_timeout
             return
-        self._run(self._session.tick(now, self.heard, self.stuck(now)))
+        self._run(self._session.tick(now, self.heard, self.unsent))
         if self._session.deadline != math.inf:
             self.deadline = self._session.deadline
 
@@ -184,13 +183,13 @@ class Stream(WebSocket):
     def requested(self, path: bytes, headers: Mapping[bytes, bytes]) -> Refusal | None:
         """Decide about an upgrade: its path, its origin, its subprotocol."""
         if path != PATH:
-            return self.refusal(Fault(404, "There is no websocket at this path."))
+            return Refusal(404, "There is no websocket at this path.")
         origin, allowed = headers.get(b"origin"), self._services.origins
         if origin is not None and allowed is not None and origin.decode() not in allowed:
-            return self.refusal(Fault(403, "This web origin may not connect here."))
+            return Refusal(403, "This web origin may not connect here.")
         offered = headers.get(b"sec-websocket-protocol")
         if offered is not None and self.subprotocol not in _items(offered):
-            return self.refusal(Fault(400, f"The subprotocol here is {SUBPROTOCOL}."))
+            return Refusal(400, f"The subprotocol here is {SUBPROTOCOL}.")
         scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() == b"bearer":
             self._bearer = bearer.strip().decode("latin-1")
@@ -210,24 +209,23 @@ class Stream(WebSocket):
         else:
             self._run(self._session.received(frame, now))
 
-    def broken(self, code: int, reason: str) -> int:
+    def broken(self, code: int, reason: str) -> None:
         """Tell a client that went over a limit of ours; RFC 6455 has codes for the rest."""
-        if code not in OURS:
+        if code in OURS:
+            detail = f"The connection broke the protocol: {reason}."
+            self._run(self._session.broken(BadRequest(detail), time.time()))
+        else:
             self._session.end()
             self._leave()
-            return code
-        detail = f"The connection broke the protocol: {reason}."
-        self._run(self._session.broken(BadRequest(detail), time.time()))
-        return CloseCode.PROTOCOL_ERROR
 
     def paused(self) -> None:
         """Stop pushing; and stop reading, so that answers cannot pile up either."""
-        self.transport.pause_reading()
-        self._run(self._session.paused(time.time()))
+        self.pause_reading()
+        self._run(self._session.paused(self.unsent, time.time()))
 
     def resumed(self) -> None:
         """Go on."""
-        self.transport.resume_reading()
+        self.resume_reading()
         self._run(self._session.resumed())
 
     def lost(self) -> None:
@@ -412,7 +410,6 @@ class Stream(WebSocket):
         if command.stuck:
             self.abort()
             return
-        self.transport.resume_reading()  # for the peer's close frame
         self.deadline = time.time() + self.close_timeout
         self._services.hub.schedule(self)
 

@@ -386,7 +386,7 @@ def test_a_renewed_token_lengthens_the_session() -> None:
 def test_a_full_transport_stops_pushing_until_it_drains() -> None:
     """A slow reader is not pushed to, and pulls once its transport has room again."""
     session = live()
-    session.paused(NOW)
+    session.paused(70_000, NOW)
     assert session.published(messages(1)) == []
     assert session.acknowledged(ids(1), "other") == []
     commands = session.resumed()
@@ -397,9 +397,10 @@ def test_a_full_transport_stops_pushing_until_it_drains() -> None:
 def test_only_a_write_without_progress_is_stuck() -> None:
     """Twenty seconds without a byte close; a transport that drains slowly does not."""
     session = live()
-    session.paused(NOW)
-    assert session.tick(NOW + 60, NOW, 19.9) == [Probe()]
-    assert session.tick(NOW + 61, NOW, 20.0) == [
+    session.paused(70_000, NOW)
+    assert session.tick(NOW + 15, NOW, 60_000) == []
+    assert session.tick(NOW + 34, NOW, 60_000) == [Probe()]
+    assert session.tick(NOW + 35, NOW, 60_000) == [
         Close(CloseCode.TIMEOUT, "stuck", stuck=True)
     ]
 

@@ -97,7 +97,7 @@ class PerfectBus(RuleBasedStateMachine):
     @rule()
     def pause(self) -> None:
         """The transport is full."""
-        self.world.carry_out(self.world.session.paused(NOW))
+        self.world.carry_out(self.world.session.paused(70_000, NOW))
 
     @rule()
     def resume(self) -> None:
@@ -173,7 +173,7 @@ class WindowOverrun(ServerSession):
 
     @property
     def _room(self) -> int:
-        return 0 if self._blocked else self.window
+        return 0 if self._blocked_since else self.window
 
 
 class EpochTakenForGap(ServerSession):
