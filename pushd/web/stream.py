@@ -185,7 +185,11 @@ class Stream(WebSocket):
         if path != PATH:
             return Refusal(404, "There is no websocket at this path.")
         origin, allowed = headers.get(b"origin"), self._services.origins
-        if origin is not None and allowed is not None and origin.decode() not in allowed:
+        if (
+            origin is not None
+            and allowed is not None
+            and origin.decode("latin-1") not in allowed
+        ):
             return Refusal(403, "This web origin may not connect here.")
         offered = headers.get(b"sec-websocket-protocol")
         if offered is not None and self.subprotocol not in _items(offered):
@@ -217,6 +221,7 @@ class Stream(WebSocket):
         else:
             self._session.end()
             self._leave()
+            self._expect_close()
 
     def paused(self) -> None:
         """Stop pushing; and stop reading, so that answers cannot pile up either."""
@@ -410,6 +415,10 @@ class Stream(WebSocket):
         if command.stuck:
             self.abort()
             return
+        self._expect_close()
+
+    def _expect_close(self) -> None:
+        """Look, some seconds from now, whether the peer has closed too."""
         self.deadline = time.time() + self.close_timeout
         self._services.hub.schedule(self)
 
