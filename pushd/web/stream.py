@@ -12,11 +12,10 @@ import time
 from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 from msgspec import UNSET, UnsetType
 
-from pushd.delivery import Deliveries
 from pushd.errors import (
     BadRequest,
     Forbidden,
@@ -26,11 +25,8 @@ from pushd.errors import (
     Unauthorized,
     UnknownMailbox,
 )
-from pushd.hub import Hub
-from pushd.identity.authenticator import Authenticator
 from pushd.identity.tokens import Token
-from pushd.mailbox.base import Acknowledged, Mailboxes, Opened, Page
-from pushd.metrics import Metrics
+from pushd.mailbox.base import Acknowledged, Opened, Page
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import (
     MAX_CLIENT_FRAME,
@@ -58,35 +54,16 @@ from pushd.protocol.session import (
     Send,
     ServerSession,
     State,
-    Terms,
     Told,
 )
 from pushd.web import framing
 from pushd.web.handshake import Refusal
-from pushd.web.owners import Owners
+from pushd.web.parts import Parts
 from pushd.web.websocket import WebSocket
 
 PATH = b"/v1/stream"
 OURS = frozenset((framing.UNSUPPORTED, framing.POLICY, framing.TOO_BIG))
 """Close codes of RFC 6455 for which the protocol has its own: `error`, then 4400."""
-
-
-class Services(NamedTuple):
-    """What every stream of a process uses; the lifespan's `streams`.
-
-    Attributes:
-        origins: Web origins that may connect; None is any.
-    """
-
-    hub: Hub
-    mailboxes: Mailboxes
-    deliveries: Deliveries
-    authenticator: Authenticator
-    owners: Owners
-    metrics: Metrics
-    terms: Terms
-    origins: frozenset[str] | None
-    drain_seconds: float
 
 
 class Stream(WebSocket):
@@ -96,8 +73,8 @@ class Stream(WebSocket):
         "_bearer",
         "_history",
         "_joined",
+        "_parts",
         "_sender",
-        "_services",
         "_session",
         "_welcomed_at",
         "deadline",
@@ -112,10 +89,9 @@ class Stream(WebSocket):
         self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        services: Services = app_state["streams"]
-        now = time.time()
-        self._services = services
-        self._session = ServerSession(secrets.token_urlsafe(9), services.terms, now=now)
+        self._parts = cast(Parts, app_state)
+        name = secrets.token_urlsafe(9)
+        self._session = ServerSession(name, self._parts["terms"], now=time.time())
         # The token of the upgrade request, until the hello has come.
         self._bearer: str | None = None
         # The session's own token, kept only if it may deliver.
@@ -184,7 +160,7 @@ class Stream(WebSocket):
         """Decide about an upgrade: its path, its origin, its subprotocol."""
         if path != PATH:
             return Refusal(404, "There is no websocket at this path.")
-        origin, allowed = headers.get(b"origin"), self._services.origins
+        origin, allowed = headers.get(b"origin"), self._parts["origins"]
         if (
             origin is not None
             and allowed is not None
@@ -201,7 +177,7 @@ class Stream(WebSocket):
 
     def opened(self) -> None:
         """Begin to wait for the hello."""
-        self._services.hub.schedule(self)
+        self._parts["hub"].schedule(self)
 
     def text(self, data: bytes) -> None:
         """Take a frame of the client."""
@@ -241,7 +217,7 @@ class Stream(WebSocket):
 
     def shutdown(self) -> None:
         """Drain, because uvicorn stops: every session in its own slot of the time."""
-        self._services.hub.drain(self._services.drain_seconds)
+        self._parts["hub"].drain(self._parts["drain_seconds"])
         if not self._joined:
             now = time.time()
             self._run(self._session.drain(1.0, now, now))
@@ -254,7 +230,7 @@ class Stream(WebSocket):
         frames: list[bytes] = []
         for command in commands:
             if isinstance(command, Push):
-                self._services.metrics.pushed(len(command.messages))
+                self._parts["metrics"].pushed(len(command.messages))
                 self._history += len(command.messages)
                 frames.append(messages_frame(command.messages, command.cursor))
             elif isinstance(command, Send):
@@ -268,7 +244,7 @@ class Stream(WebSocket):
             self.send_texts(frames)
         if self._session.deadline < self.deadline:
             self.deadline = self._session.deadline
-            self._services.hub.schedule(self)
+            self._parts["hub"].schedule(self)
 
     def _do_authenticate(self, command: Authenticate) -> None:
         now = time.time()
@@ -277,7 +253,7 @@ class Stream(WebSocket):
         try:
             if text is None:
                 raise Unauthorized("A hello carries a token, or the upgrade request does.")
-            token = self._services.authenticator.authenticate(text, "receive", now=now)
+            token = self._parts["authenticator"].authenticate(text, "receive", now=now)
             refuse_digest(token)
         except PushdError as error:
             self._run(self._session.refused(error, now))
@@ -291,13 +267,13 @@ class Stream(WebSocket):
         """Join the hub, subscribe, and only then open the mailbox."""
         if not self._joined:
             try:
-                self._services.hub.join(self)
+                self._parts["hub"].join(self)
             except PushdError as error:
-                self._services.metrics.connect_refused(error.code)
+                self._parts["metrics"].connect_refused(error.code)
                 self._run(self._session.refused(error, time.time()))
                 return
             self._joined = True
-        subscribed = self._services.mailboxes.subscribe(self.mailbox)
+        subscribed = self._parts["mailboxes"].subscribe(self.mailbox)
         subscribed.add_done_callback(partial(self._subscribed, command.holding))
 
     def _subscribed(self, holding: Sequence[MessageId], answer: Future[None]) -> None:
@@ -305,9 +281,9 @@ class Stream(WebSocket):
         if error is not None:
             self._failed(error)
         elif self._joined:
-            opened = self._services.mailboxes.open(
+            opened = self._parts["mailboxes"].open(
                 self.mailbox,
-                create=self._services.owners.may_open(self.mailbox),
+                create=self._parts["owners"].may_open(self.mailbox),
                 holding=holding,
                 device=self.device,
                 session=self.session,
@@ -332,7 +308,7 @@ class Stream(WebSocket):
         self._note_caught_up()
 
     def _do_read(self, command: ReadPage) -> None:
-        page = self._services.mailboxes.read(
+        page = self._parts["mailboxes"].read(
             self.mailbox, after=command.after, limit=command.limit
         )
         page.add_done_callback(self._page)
@@ -356,11 +332,11 @@ class Stream(WebSocket):
     def _note_caught_up(self) -> None:
         if self._welcomed_at and self._session.state in (State.LIVE, State.LAGGING):
             seconds = time.time() - self._welcomed_at
-            self._services.metrics.caught_up(seconds, self._history)
+            self._parts["metrics"].caught_up(seconds, self._history)
             self._welcomed_at = 0.0
 
     def _do_acknowledge(self, command: Acknowledge) -> None:
-        answer = self._services.mailboxes.acknowledge(
+        answer = self._parts["mailboxes"].acknowledge(
             self.mailbox, command.what, origin=self.session
         )
         answer.add_done_callback(partial(self._acked, command.ref))
@@ -371,7 +347,7 @@ class Stream(WebSocket):
             self._run(self._session.ack_failed(error, ref, time.time()))
             return
         removed = answer.result().removed
-        self._services.metrics.acked(removed)
+        self._parts["metrics"].acked(removed)
         if ref is not UNSET:
             self._run(self._session.acked(removed, ref))
 
@@ -381,17 +357,17 @@ class Stream(WebSocket):
         try:
             token = self._sender_of(frame.token)
         except PushdError as error:
-            self._services.metrics.refused(error.code)
+            self._parts["metrics"].refused(error.code)
             self._run(self._session.delivered(frame.ref, error))
             return
-        answer = self._services.deliveries.accept(token, [delivery])
+        answer = self._parts["deliveries"].accept(token, [delivery])
         answer.add_done_callback(partial(self._accepted, frame.ref))
 
     def _sender_of(self, text: str | UnsetType) -> Token:
         """Return who a delivery over this stream is from."""
         now = time.time()
         if text is not UNSET:
-            token = self._services.authenticator.authenticate(text, "deliver", now=now)
+            token = self._parts["authenticator"].authenticate(text, "deliver", now=now)
             refuse_digest(token)
             return token
         if self._sender is None:
@@ -404,7 +380,7 @@ class Stream(WebSocket):
         self._run(self._session.delivered(ref, outcome))
 
     def _do_tell(self, command: Told) -> None:
-        self._services.mailboxes.told(self.mailbox, command.overflow)
+        self._parts["mailboxes"].told(self.mailbox, command.overflow)
 
     def _do_probe(self, command: Probe) -> None:
         self.ping()
@@ -420,12 +396,12 @@ class Stream(WebSocket):
     def _expect_close(self) -> None:
         """Look, some seconds from now, whether the peer has closed too."""
         self.deadline = time.time() + self.close_timeout
-        self._services.hub.schedule(self)
+        self._parts["hub"].schedule(self)
 
     def _leave(self) -> None:
         if self._joined:
             self._joined = False
-            self._services.hub.leave(self)
+            self._parts["hub"].leave(self)
 
 
 _CARRY_OUT: dict[type[Command], Callable[[Stream, Any], None]] = {

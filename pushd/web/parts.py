@@ -1,0 +1,31 @@
+"""The live parts of the server, as requests find them in `state`, streams in `app_state`."""
+
+from typing import TypedDict
+
+from pushd.delivery import Deliveries
+from pushd.hub import Hub
+from pushd.identity.authenticator import Authenticator
+from pushd.mailbox.base import Mailboxes
+from pushd.metrics import Metrics
+from pushd.protocol.session import Terms
+from pushd.web.owners import Owners
+
+
+class Parts(TypedDict):
+    """What the lifespan made; each part is named once, in `app.py`.
+
+    Attributes:
+        terms: What all sessions share.
+        origins: Web origins that may open a stream; None is any.
+        drain_seconds: Time in which sessions are closed when the server stops.
+    """
+
+    authenticator: Authenticator
+    deliveries: Deliveries
+    hub: Hub
+    mailboxes: Mailboxes
+    metrics: Metrics
+    owners: Owners
+    terms: Terms
+    origins: frozenset[str] | None
+    drain_seconds: float
