@@ -1,4 +1,4 @@
-"""The live parts of the server, as requests find them in `state`, streams in `app_state`."""
+"""The live parts of the server, as requests and streams find them in their state."""
 
 from typing import TypedDict
 
