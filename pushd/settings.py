@@ -45,8 +45,8 @@ class Settings(BaseModel):
     host: str = "127.0.0.1"
     """Address to listen on; `0.0.0.0` is every IPv4 address of the machine."""
 
-    port: int = Field(8480, ge=1, le=65535)
-    """TCP port to listen on. `PORT` counts where this is unset."""
+    port: int = Field(8480, ge=0, le=65535)
+    """TCP port to listen on; 0 is any that is free. `PORT` counts where this is unset."""
 
     public_url: str = Field(
         default_factory=lambda earlier: f"http://127.0.0.1:{earlier['port']}"

@@ -1,0 +1,197 @@
+"""The composition root: the only file that names concrete parts and puts them together."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pushd.delivery import Deliveries
+from pushd.errors import ConfigurationError
+from pushd.hub import Hub
+from pushd.identity.authenticator import Authenticator
+from pushd.mailbox.base import Quota
+from pushd.mailbox.embedded import EmbeddedStore
+from pushd.mailbox.redis import RedisMailboxes
+from pushd.metrics import Metrics
+from pushd.protocol.session import Terms
+from pushd.settings import Settings
+from pushd.web.cors import Cors
+from pushd.web.deliver import Deliver
+from pushd.web.health import Live, Ready, ShowMetrics
+from pushd.web.messages import GetMessages, PostAcks
+from pushd.web.owners import Owners
+from pushd.web.parts import Parts
+from pushd.web.problems import Problems
+from pushd.web.wellknown import About, Limits, StreamByHttp, WellKnown
+
+log = logging.getLogger(__name__)
+
+FLUSH = 1.0
+"""Seconds between two moves of what the hot path counted into the metrics."""
+
+
+def create_app(settings: Settings, *, store_url: str | None = None) -> Starlette:
+    """Put a server together; nothing starts before the app's lifespan does.
+
+    The app must be served with `web.http.Http` and `web.stream.Stream` as uvicorn's
+    `http` and `ws`, as `pushdctl serve` does; else it has no stream.
+
+    Args:
+        settings: The server's settings.
+        store_url: Where the mailboxes are; None: where the settings say, or else in an
+            embedded store that this app starts, and shares with nobody.
+    """
+    return App(
+        routes=[
+            Route("/v1/deliveries", Deliver(), methods=["POST"]),
+            Route("/v1/messages", GetMessages(), methods=["GET"]),
+            Route("/v1/acks", PostAcks(), methods=["POST"]),
+            Route("/v1/stream", StreamByHttp(), methods=["GET"]),
+            Route("/.well-known/pushd", WellKnown(_about(settings)), methods=["GET"]),
+            Route("/health/live", Live(), methods=["GET"]),
+            Route("/health/ready", Ready(), methods=["GET"]),
+            Route("/metrics", ShowMetrics(), methods=["GET"]),
+        ],
+        lifespan=_lifespan(settings, store_url),
+        origins=_origins(settings),
+    )
+
+
+class App(Starlette):
+    """Starlette's routing, with error answers of our own.
+
+    Starlette's two layers of error handling would answer in plain text, hide the CORS
+    headers of a 500 from the page that needs them, and cost a request on every delivery.
+    """
+
+    def __init__(self, *, origins: frozenset[str] | None, **starlette: Any) -> None:
+        super().__init__(**starlette)
+        self.router.redirect_slashes = False
+        self._origins = origins
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return what wraps the routes: errors as problem documents, CORS on all."""
+        return Cors(Problems(self.router), self._origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve; a configuration that cannot be is told in its sentence, untraced."""
+        if scope["type"] == "lifespan":
+            send = _plainly(send)
+        await super().__call__(scope, receive, send)
+
+
+def _plainly(send: Send) -> Send:
+    async def send_plainly(message: Message) -> None:
+        if message["type"] == "lifespan.startup.failed":
+            mark = f"{ConfigurationError.__module__}.{ConfigurationError.__name__}: "
+            _, found, sentence = message["message"].rpartition(mark)
+            if found:
+                message["message"] = sentence.strip()
+        await send(message)
+
+    return send_plainly
+
+
+def _lifespan(
+    settings: Settings, store_url: str | None
+) -> Callable[[Starlette], AbstractAsyncContextManager[Mapping[str, Any]]]:
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
+        async with AsyncExitStack() as stack:
+            url = settings.redis_url or store_url or _embedded(settings, stack)
+            yield await _start(settings, url, stack)
+
+    return lifespan
+
+
+def _embedded(settings: Settings, stack: AsyncExitStack) -> str:
+    store = EmbeddedStore(settings.data_dir)
+    url = store.start()
+    stack.callback(store.stop)
+    return url
+
+
+async def _start(settings: Settings, url: str, stack: AsyncExitStack) -> Parts:
+    """Start the parts; the stack stops them in reverse order."""
+    metrics = Metrics()
+    hub = Hub(
+        max_sessions=settings.max_sessions,
+        ping_interval=settings.ping_interval,
+        metrics=metrics,
+    )
+    mailboxes = RedisMailboxes(
+        url,
+        subscriber=hub,
+        quota=Quota(
+            settings.max_mailbox_messages, settings.max_mailbox_bytes, settings.dedup
+        ),
+        durability=settings.durability,
+        observe=metrics.store_call,
+    )
+    stack.push_async_callback(mailboxes.close)
+    await mailboxes.start()
+    hub.start(mailboxes)
+    stack.callback(hub.stop)
+    _flush_regularly(metrics, stack)
+    return Parts(
+        authenticator=Authenticator(
+            settings.public_url,
+            deliver_lifetime=settings.deliver_token_lifetime,
+            receive_lifetime=settings.receive_token_lifetime,
+            cache_bytes=settings.token_cache_bytes,
+        ),
+        deliveries=Deliveries(
+            mailboxes,
+            max_payload=settings.max_payload,
+            max_ttl=settings.max_ttl,
+            metrics=metrics,
+        ),
+        hub=hub,
+        mailboxes=mailboxes,
+        metrics=metrics,
+        owners=Owners(settings.owners if settings.mailboxes == "listed" else None),
+        terms=Terms(settings.public_url, settings.ping_interval),
+        origins=_origins(settings),
+        drain_seconds=settings.drain_seconds,
+    )
+
+
+def _flush_regularly(metrics: Metrics, stack: AsyncExitStack) -> None:
+    """Let no count be older than a second, for other workers may show it."""
+
+    async def flush() -> None:
+        while True:
+            await asyncio.sleep(FLUSH)
+            metrics.flush()
+
+    task = asyncio.create_task(flush())
+    stack.callback(task.cancel)
+
+
+def _origins(settings: Settings) -> frozenset[str] | None:
+    """Return the allowed origins; None is any."""
+    origins = frozenset(settings.allowed_origins)
+    return None if "*" in origins else origins
+
+
+def _about(settings: Settings) -> About:
+    return About(
+        server=settings.public_url,
+        durability=settings.durability,
+        limits=Limits(
+            payload=settings.max_payload,
+            mailbox_messages=settings.max_mailbox_messages,
+            mailbox_bytes=settings.max_mailbox_bytes,
+            sessions=settings.max_sessions,
+            ttl=settings.max_ttl,
+            dedup=settings.dedup,
+            deliver_token=settings.deliver_token_lifetime,
+            receive_token=settings.receive_token_lifetime,
+            ping_interval=settings.ping_interval,
+        ),
+    )

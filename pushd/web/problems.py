@@ -1,0 +1,148 @@
+"""Errors as peers see them over HTTP: problem documents (RFC 9457), each with its code.
+
+Whatever an endpoint raises ends here. An error of the table is told as it is; anything
+else is our bug, of which the peer learns an incident number and the log the place. The
+log gets no message of the exception, because that may quote what a peer sent.
+"""
+
+import logging
+import secrets
+import time
+import traceback
+from collections.abc import Mapping
+
+from msgspec import UNSET, Struct, UnsetType
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from pushd.errors import (
+    BadRequest,
+    Internal,
+    MethodNotAllowed,
+    NotFound,
+    PushdError,
+    Unauthorized,
+)
+from pushd.protocol.messages import encode
+from pushd.web.exchange import answer, parts_of
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = b"application/problem+json"
+
+Extra = tuple[tuple[bytes, bytes], ...]
+
+
+class UpgradeRequired(BadRequest):
+    """The path speaks another protocol than HTTP (RFC 9110 section 15.5.22)."""
+
+    status = 426
+    title = "This path speaks the websocket protocol."
+
+
+class Document(Struct, omit_defaults=True):
+    """A problem document. `now` is the server's clock in Unix seconds."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    retry_after: int | UnsetType = UNSET
+    now: int | UnsetType = UNSET
+    incident: str | UnsetType = UNSET
+
+
+class Problems:
+    """ASGI middleware that answers every exception with a problem document."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the app answer, or say why it did not."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, send)
+        except ClientDisconnect:
+            pass
+        except PushdError as error:
+            await self._tell(scope, send, error)
+        except HTTPException as error:
+            await self._tell_starlette(scope, send, error)
+        except Exception as error:
+            await self._tell(scope, send, _incident(error))
+
+    async def _tell(
+        self, scope: Scope, send: Send, error: PushdError, extra: Extra = ()
+    ) -> None:
+        parts_of(scope)["metrics"].refused(error.code)
+        await refuse(send, error, *extra)
+
+    async def _tell_starlette(self, scope: Scope, send: Send, error: HTTPException) -> None:
+        """Answer for the router, which knows no path or no method."""
+        if error.status_code == 404:
+            await self._tell(scope, send, NotFound())
+            return
+        allow = (b"allow", _allow(error.headers or {}))
+        if scope["method"] == "OPTIONS":  # RFC 9110 section 9.3.7
+            await answer(send, 200, b"{}", allow)
+        else:
+            await self._tell(scope, send, MethodNotAllowed(), (allow,))
+
+
+async def refuse(send: Send, error: PushdError, *extra: tuple[bytes, bytes]) -> None:
+    """Answer with an error, without counting it."""
+    body = encode(document(error, now=time.time()))
+    headers = [*extra]
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after))
+    if error.status == Unauthorized.status:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, UpgradeRequired):
+        headers += [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
+    await answer(send, error.status, body, *headers, media_type=MEDIA_TYPE)
+
+
+def document(error: PushdError, *, now: float) -> Document:
+    """Return the problem document of an error; one about a token tells the time."""
+    return Document(
+        type=f"urn:pushd:error:{error.code}",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        code=error.code,
+        retry_after=UNSET if error.retry_after is None else error.retry_after,
+        now=int(now) if isinstance(error, Unauthorized) else UNSET,
+        incident=getattr(error, "incident", UNSET),
+    )
+
+
+class Incident(Internal):
+    """Our bug, and the number under which the log knows where it happened."""
+
+    def __init__(self, incident: str) -> None:
+        super().__init__(f"Something went wrong here; its number is {incident}.")
+        self.incident = incident
+
+
+def _incident(error: Exception) -> Incident:
+    incident = Incident(secrets.token_hex(8))
+    frames = traceback.extract_tb(error.__traceback__)
+    log.error(
+        "incident",
+        extra={
+            "incident": incident.incident,
+            "error": type(error).__name__,
+            "at": " > ".join(f"{f.filename}:{f.lineno} {f.name}" for f in frames[-8:]),
+        },
+    )
+    return incident
+
+
+def _allow(headers: Mapping[str, str]) -> bytes:
+    methods = {*headers.get("Allow", "").split(", "), "OPTIONS"} - {""}
+    return ", ".join(sorted(methods)).encode()
