@@ -16,11 +16,11 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"mailbox", "metrics"}),
     frozenset({"delivery", "hub"}),
     frozenset({"web"}),
-    frozenset({"settings", "ports", "logs"}),
+    frozenset({"settings", "ports", "logs", "keyfiles"}),
     frozenset({"app"}),
     frozenset({"asgi", "workers"}),
     frozenset({"serve"}),
-    frozenset({"demo"}),
+    frozenset({"demo", "talk"}),
     frozenset({"cli"}),
 )
 """The parts of `pushd`, the lowest first. A part sees those below it, never a sibling."""

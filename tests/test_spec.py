@@ -16,6 +16,7 @@ from referencing import Registry, Resource
 from pushd.errors import ERRORS
 from pushd.protocol import messages
 from pushd.protocol.closing import ADVICE, CloseCode
+from pushd.web import problems, wellknown
 
 SPEC = Path(__file__).parent.parent / "spec"
 SCHEMAS = SPEC / "schemas"
@@ -35,6 +36,7 @@ STRUCTS: dict[str, type] = {
     "bodies/acks.json": messages.Acks,
     "bodies/batch.json": messages.Batch,
     "bodies/delivery.json": messages.Delivery,
+    "bodies/problem.json": problems.Document,
     "bodies/removed.json": messages.Removed,
     "bodies/unread.json": messages.Unread,
     "common.json#/$defs/from": messages.From,
@@ -177,6 +179,30 @@ def test_the_tag_of_a_frame_is_its_type() -> None:
         assert {"const": path.stem} == schema_file(path)["properties"]["type"]
 
 
+def test_the_server_describes_itself_as_specified() -> None:
+    """`/.well-known/pushd` has exactly the members, limits and features of its schema."""
+    schema = schema_file(SCHEMAS / "bodies" / "server.json")
+    required = {
+        field.name: 1
+        for field in msgspec.structs.fields(wellknown.Limits)
+        if field.default is msgspec.NODEFAULT
+    }
+    about: Json = msgspec.json.decode(
+        messages.encode(
+            wellknown.About(
+                server="http://127.0.0.1:8480",
+                durability="fsync",
+                limits=wellknown.Limits(**required),
+            )
+        )
+    )
+
+    validator("bodies/server.json").validate(about)
+    assert set(schema["properties"]) == set(about)
+    assert set(schema["properties"]["limits"]["properties"]) == set(about["limits"])
+    assert about["features"] == schema["properties"]["features"]["items"]["examples"]
+
+
 # --- documents -----------------------------------------------------------------------
 
 
@@ -227,7 +253,7 @@ def rows(heading: str) -> dict[str, list[str]]:
 
 def test_the_error_table_is_that_of_the_code() -> None:
     """protocol.md has every code of the error table, with its HTTP status."""
-    written = {code: int(cells[0]) for code, cells in rows("### 5.4 Errors").items()}
+    written = {code: int(cells[0]) for code, cells in rows("### 5.5 Errors").items()}
 
     assert {code: error.status for code, error in ERRORS.items()} == written
 
