@@ -228,9 +228,11 @@ class Hub:
         self._wheel.setdefault(second, []).append(listener)
 
     def _turn(self) -> None:
-        """Tick what is due, and compare one part of the mailboxes with the store."""
         self._timer = asyncio.get_running_loop().call_later(TICK, self._turn)
-        now = time.time()
+        self.turn(time.time())
+
+    def turn(self, now: float) -> None:
+        """Tick what is due, and compare one part of the mailboxes with the store."""
         for second in range(self._turned + 1, int(now) + 1):
             # Set first: what a tick schedules belongs into a later bucket.
             self._turned = second

@@ -1,0 +1,260 @@
+"""Who hears what, who makes room for whom, and when time is told."""
+
+import math
+import time
+from asyncio import Future, get_running_loop
+from collections.abc import Sequence
+
+import pytest
+
+from pushd.errors import Overloaded, PushdError, TooManySessions
+from pushd.hub import Hub
+from pushd.mailbox.base import Acknowledged, Entry, Opened, Page, Stored
+from pushd.metrics import Metrics
+from pushd.protocol.ids import MessageId
+from pushd.protocol.messages import Overflow, StoredMessage
+
+BOB = "did:btc-addr:12yhNanxrq1q5diWovJkfCXRMZvqoRVPo6"
+ALICE = "did:btc-addr:12YvfYz1VTq2uPZFB7FopR12UdCYVKjRB4"
+
+
+class Recorder:
+    """A listener that remembers what it was told."""
+
+    def __init__(self, session: str, *, mailbox: str = BOB, device: str = "") -> None:
+        self.mailbox = mailbox
+        self.session = session
+        self.device = device
+        self.heard = time.time()
+        self.deadline = math.inf
+        self.due = 0
+        self.entered = False
+        self.told: list[object] = []
+        self.drained: list[tuple[float, float]] = []
+        self.hub: Hub | None = None
+
+    def published(self, messages: Sequence[StoredMessage]) -> None:
+        """Remember."""
+        self.told.append(("published", list(messages)))
+
+    def acknowledged(self, what: Sequence[MessageId] | MessageId, origin: str) -> None:
+        """Remember."""
+        self.told.append(("acknowledged", what, origin))
+
+    def overflowed(self, overflow: Overflow) -> None:
+        """Remember."""
+        self.told.append(overflow)
+
+    def tail(self, tail: MessageId | None) -> None:
+        """Remember."""
+        self.told.append(("tail", tail))
+
+    def tick(self, now: float) -> None:
+        """Remember, and ask for no other tick."""
+        self.told.append("tick")
+        self.deadline = math.inf
+
+    def displaced(self) -> None:
+        """Remember, and leave as a session does."""
+        self.told.append("displaced")
+        if self.hub is not None:
+            self.hub.leave(self)
+
+    def drain(self, retry_after: float, close_at: float) -> None:
+        """Remember."""
+        self.drained.append((retry_after, close_at))
+
+
+class Failing(Recorder):
+    """A listener with a bug."""
+
+    def published(self, messages: Sequence[StoredMessage]) -> None:
+        """Fail."""
+        raise ValueError("a bug")
+
+
+class Tails:
+    """A store of which only tails and subscriptions are asked here."""
+
+    durability = "memory"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.unsubscribed: list[str] = []
+
+    def tails(self, mailboxes: Sequence[str]) -> Future[list[MessageId | None]]:
+        """Answer 7-1 for everyone."""
+        self.asked += mailboxes
+        answer: Future[list[MessageId | None]] = get_running_loop().create_future()
+        answer.set_result([MessageId(7, 1)] * len(mailboxes))
+        return answer
+
+    def unsubscribe(self, mailbox: str) -> None:
+        """Remember."""
+        self.unsubscribed.append(mailbox)
+
+    def accept(self, entries: Sequence[Entry]) -> Future[list[Stored | PushdError]]:
+        """Not asked by a hub."""
+        raise AssertionError
+
+    def open(
+        self,
+        mailbox: str,
+        *,
+        create: bool,
+        holding: Sequence[MessageId] = (),
+        device: str = "",
+        session: str = "",
+    ) -> Future[Opened]:
+        """Not asked by a hub."""
+        raise AssertionError
+
+    def read(self, mailbox: str, *, after: MessageId, limit: int) -> Future[Page]:
+        """Not asked by a hub."""
+        raise AssertionError
+
+    def acknowledge(
+        self, mailbox: str, what: Sequence[MessageId] | MessageId, *, origin: str = ""
+    ) -> Future[Acknowledged]:
+        """Not asked by a hub."""
+        raise AssertionError
+
+    def told(self, mailbox: str, overflow: Overflow) -> None:
+        """Not asked by a hub."""
+        raise AssertionError
+
+    def subscribe(self, mailbox: str) -> Future[None]:
+        """Not asked by a hub."""
+        raise AssertionError
+
+    def ready(self) -> str | None:
+        """Be ready."""
+        return None
+
+
+def make_hub(max_sessions: int = 20) -> Hub:
+    """Return a hub that was not started."""
+    return Hub(max_sessions=max_sessions, ping_interval=25, metrics=Metrics())
+
+
+def join(hub: Hub, listener: Recorder) -> Recorder:
+    """Have a listener join."""
+    listener.hub = hub
+    hub.join(listener)
+    return listener
+
+
+MESSAGE = StoredMessage(MessageId(7, 1), b"{}")
+
+
+def test_everyone_who_listens_to_a_mailbox_hears_it() -> None:
+    """Publications reach all sessions of their mailbox, and no others."""
+    hub = make_hub()
+    one, two = join(hub, Recorder("1")), join(hub, Recorder("2"))
+    other = join(hub, Recorder("3", mailbox=ALICE))
+    hub.published(BOB, [MESSAGE])
+    hub.acknowledged(BOB, MESSAGE.id, "1")
+    assert one.told == two.told
+    assert one.told == [
+        ("published", [MESSAGE]),
+        ("acknowledged", MESSAGE.id, "1"),
+    ]
+    assert other.told == []
+
+
+def test_a_listener_that_fails_does_not_silence_the_others() -> None:
+    """A bug in one session stays there."""
+    hub = make_hub()
+    join(hub, Failing("1"))
+    healthy = join(hub, Recorder("2"))
+    hub.published(BOB, [MESSAGE])
+    assert healthy.told == [("published", [MESSAGE])]
+
+
+def test_the_last_to_leave_unsubscribes() -> None:
+    """A mailbox is heard for as long as somebody listens to it, and no longer."""
+    hub, tails = make_hub(), Tails()
+    hub._mailboxes = tails
+    one, two = join(hub, Recorder("1")), join(hub, Recorder("2"))
+    hub.leave(one)
+    assert tails.unsubscribed == []
+    hub.leave(two)
+    hub.leave(two)
+    assert tails.unsubscribed == [BOB]
+    assert len(hub) == 0
+
+
+def test_a_session_of_the_same_device_makes_room() -> None:
+    """Whoever comes back with its device name takes the place of its old session."""
+    hub = make_hub(max_sessions=1)
+    old = join(hub, Recorder("1", device="phone"))
+    join(hub, Recorder("2", device="phone"))
+    assert old.told == ["displaced"]
+
+
+def test_of_two_sessions_of_a_device_that_race_exactly_one_stays() -> None:
+    """In two processes, both hear both joins; only the first to join yields."""
+    here, there = make_hub(), make_hub()
+    first = join(here, Recorder("1", device="phone"))
+    second = join(there, Recorder("2", device="phone"))
+    for hub in (here, there):
+        hub.joined(BOB, "phone", "1")
+        hub.joined(BOB, "phone", "2")
+    assert first.told == ["displaced"]
+    assert second.told == []
+
+
+def test_a_full_mailbox_displaces_the_session_silent_longest_or_refuses() -> None:
+    """At the limit a silent session goes; where all are lively, the new one must."""
+    hub = make_hub(max_sessions=2)
+    one, two = join(hub, Recorder("1")), join(hub, Recorder("2"))
+    with pytest.raises(TooManySessions):
+        join(hub, Recorder("3"))
+    one.heard -= 27
+    two.heard -= 26
+    join(hub, Recorder("3"))
+    assert one.told == ["displaced"]
+    assert two.told == []
+
+
+def test_draining_tells_everyone_and_spreads_the_closing() -> None:
+    """Each session gets its own slot in the drain time, and nobody joins any more."""
+    hub = make_hub()
+    listeners = [join(hub, Recorder(str(n))) for n in range(4)]
+    hub.drain(8.0)
+    slots = [slot for listener in listeners for slot in listener.drained]
+    assert all(0.5 <= retry_after <= 3.0 for retry_after, _ in slots)
+    first = slots[0][1]
+    assert [round(close_at - first, 3) for _, close_at in slots] == [0.0, 2.0, 4.0, 6.0]
+    with pytest.raises(Overloaded):
+        join(hub, Recorder("late"))
+
+
+def test_the_wheel_ticks_what_is_due_once() -> None:
+    """A deadline that moved closer is kept, and its old place on the wheel is void."""
+    hub = make_hub()
+    listener = join(hub, Recorder("1"))
+    start = float(int(time.time()))
+    for distance in (9.5, 2.5, 5.5):
+        listener.deadline = start + distance
+        hub.schedule(listener)
+    ticks = []
+    for second in range(1, 13):
+        hub.turn(start + second)
+        ticks.append(listener.told.count("tick"))
+    assert ticks == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1]
+
+
+async def test_every_mailbox_is_compared_with_the_store() -> None:
+    """An interruption compares all at once; listeners are handed their tail."""
+    hub, tails = make_hub(), Tails()
+    hub.start(tails)
+    one = join(hub, Recorder("1"))
+    other = join(hub, Recorder("2", mailbox=ALICE))
+    hub.interrupted()
+    assert sorted(tails.asked) == sorted([BOB, ALICE])
+    answered = get_running_loop().create_future()
+    get_running_loop().call_soon(answered.set_result, None)
+    await answered
+    assert one.told == other.told == [("tail", MessageId(7, 1))]
+    hub.stop()
