@@ -45,6 +45,7 @@ class Workers:
         environ: The settings of each, as its environment.
         drain: Seconds each has to drain when it is stopped.
         started: Called once, when the first worker serves.
+        ended: Called with the process id of each worker that ended.
     """
 
     def __init__(
@@ -54,11 +55,13 @@ class Workers:
         *,
         drain: float,
         started: Callable[[], None],
+        ended: Callable[[int], None],
     ):
         self._count = count
         self._environ = environ
         self._drain = drain
         self._started: Callable[[], None] | None = started
+        self._ended = ended
         self._refusal: str | None = None
         self._stopping = asyncio.Event()
         self._processes: set[Process] = set()
@@ -134,14 +137,15 @@ class Workers:
             self._ready()
         status = await process.wait()
         self._processes.discard(process)
-        self._ended(process.pid, status, first)
+        self._ended(process.pid)
+        self._look_at(process.pid, status, first)
 
     def _ready(self) -> None:
         if self._started is not None:
             self._started()
             self._started = None
 
-    def _ended(self, worker: int, status: int, first: str) -> None:
+    def _look_at(self, worker: int, status: int, first: str) -> None:
         refused = status == MISCONFIGURED and first != READY
         reason = first.strip() if refused else None
         if reason is not None and self._started is not None:
