@@ -1,0 +1,171 @@
+"""Settings: what the environment may say, and how a mistake in it is told."""
+
+import pytest
+
+from pushd.errors import ConfigurationError
+from pushd.identity.keys import PrivateKey
+from pushd.settings import Settings, variable
+
+MIB = 1024 * 1024
+
+
+def refusal(**environ: str) -> str:
+    """Return the sentences with which an environment is refused."""
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.read(environ)
+    return str(caught.value)
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    """Nothing needs to be set to try the server on one machine."""
+    settings = Settings.read({})
+
+    assert settings.host == "127.0.0.1"
+    assert settings.port == 8480
+    assert settings.public_url == "http://127.0.0.1:8480"
+    assert settings.durability == "fsync"
+    assert settings.mailboxes == "open"
+    assert settings.allowed_origins == ("*",)
+    assert settings.max_payload == 4096
+    assert settings.max_mailbox_messages == 100_000
+    assert settings.max_mailbox_bytes == 64 * MIB
+    assert settings.max_sessions == 20
+    assert settings.max_ttl == 30 * 86_400
+    assert settings.dedup == 7 * 86_400
+    assert settings.deliver_token_lifetime == 3600
+    assert settings.receive_token_lifetime == 86_400
+    assert settings.redis_url is None
+
+
+def test_every_setting_is_described() -> None:
+    """`--help` and the documentation are made of the descriptions."""
+    assert [n for n, f in Settings.model_fields.items() if not f.description] == []
+
+
+def test_variables_are_read() -> None:
+    """Each setting is the variable of its name."""
+    settings = Settings.read(
+        {
+            "PUSHD_PORT": "9000",
+            "PUSHD_WORKERS": "2",
+            "PUSHD_DURABILITY": "memory",
+            "PUSHD_LOG_FORMAT": "json",
+            "HOME": "/root",
+        }
+    )
+
+    assert settings.port == 9000
+    assert settings.public_url == "http://127.0.0.1:9000"
+    assert settings.workers == 2
+    assert settings.durability == "memory"
+    assert settings.log_format == "json"
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    """Compose files pass on empty what nobody set."""
+    assert Settings.read({"PUSHD_PORT": "", "PORT": ""}).port == 8480
+
+
+def test_overrides_count_more_than_the_environment() -> None:
+    """A flag wins over a variable, and one that was not given leaves it."""
+    environ = {"PUSHD_PORT": "9000", "PUSHD_HOST": "10.0.0.1"}
+    settings = Settings.read(environ, port=9001, host=None)
+
+    assert settings.port == 9001
+    assert settings.host == "10.0.0.1"
+
+
+def test_conventions_of_process_hosts_are_honoured() -> None:
+    """`PORT` and `REDIS_URL` count where nothing more particular is set."""
+    host = {"PORT": "5000", "REDIS_URL": "redis://cache:6379"}
+
+    assert Settings.read(host).port == 5000
+    assert Settings.read(host).redis_url == "redis://cache:6379"
+    assert Settings.read({**host, "PUSHD_PORT": "9000"}).port == 9000
+    ours = "redis://ours:6379"
+    assert ours == Settings.read({**host, "PUSHD_REDIS_URL": ours}).redis_url
+
+
+def test_an_unknown_variable_is_refused_with_the_nearest() -> None:
+    """A typo never silently means the default."""
+    sentence = refusal(PUSHD_MAX_PAYLOD="1")
+
+    assert "PUSHD_MAX_PAYLOD" in sentence
+    assert "PUSHD_MAX_PAYLOAD" in sentence
+
+
+def test_every_wrong_value_is_told_at_once_with_its_variable() -> None:
+    """The operator mends all in one go."""
+    sentences = refusal(PUSHD_PORT="eighty", PUSHD_DURABILITY="maybe").split("\n")
+
+    assert len(sentences) == 2
+    assert sentences[0].startswith("PUSHD_PORT is 'eighty': ")
+    assert sentences[1].startswith("PUSHD_DURABILITY is 'maybe': ")
+
+
+def test_a_secret_is_never_shown() -> None:
+    """The password in a store's URL shows in no error and no repr."""
+    url = "http://user:hunter2@store:6379"
+    assert "hunter2" not in refusal(PUSHD_REDIS_URL=url)
+    assert "PUSHD_REDIS_URL" in refusal(PUSHD_REDIS_URL=url)
+    settings = Settings.read({"PUSHD_REDIS_URL": "redis://user:hunter2@store:6379"})
+    assert "hunter2" not in repr(settings)
+
+
+def test_the_public_url_is_made_canonical() -> None:
+    """Tokens name the server by one spelling."""
+    environ = {"PUSHD_PUBLIC_URL": "HTTPS://Push.Example:443/"}
+    assert Settings.read(environ).public_url == "https://push.example"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PUSHD_PUBLIC_URL", "push.example"),
+        ("PUSHD_PORT", "65536"),
+        ("PUSHD_MAX_PAYLOAD", "4097"),
+        ("PUSHD_MAX_TTL", "2592001"),
+        ("PUSHD_MAX_SESSIONS", "0"),
+        ("PUSHD_ALLOWED_ORIGINS", "https://app.example/"),
+        ("PUSHD_ALLOWED_ORIGINS", "app.example"),
+        ("PUSHD_OWNERS", "did:btc-addr:1"),
+        ("PUSHD_LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(name: str, value: str) -> None:
+    """Bounds are kept, and what is wrong is told by the variable's name."""
+    assert name in refusal(**{name: value})
+
+
+def test_lists_are_separated_by_commas() -> None:
+    """White space around them does not matter."""
+    owners = [PrivateKey.generate().did, PrivateKey.generate().did]
+    settings = Settings.read(
+        {
+            "PUSHD_MAILBOXES": "listed",
+            "PUSHD_OWNERS": ", ".join(owners),
+            "PUSHD_ALLOWED_ORIGINS": "https://app.example,http://localhost:3000",
+        }
+    )
+
+    assert tuple(owners) == settings.owners
+    assert settings.allowed_origins == ("https://app.example", "http://localhost:3000")
+
+
+def test_what_this_version_cannot_do_is_refused() -> None:
+    """Better no server than one that does something else than was asked."""
+    assert "resolver" in refusal(PUSHD_MAILBOXES="declared")
+    assert "fsync" in refusal(PUSHD_DURABILITY="replicated")
+    assert "PUSHD_OWNERS" in refusal(PUSHD_MAILBOXES="listed")
+    assert "listed" in refusal(PUSHD_OWNERS=PrivateKey.generate().did)
+
+
+def test_settings_are_frozen() -> None:
+    """What was read once holds for the life of the process."""
+    with pytest.raises(ValueError, match="frozen"):
+        Settings.read({}).port = 1  # type: ignore[misc] # that it is refused is the test
+
+
+def test_variable_names_the_setting() -> None:
+    """The documentation names variables by it."""
+    assert variable("max_ttl") == "PUSHD_MAX_TTL"
