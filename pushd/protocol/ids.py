@@ -7,6 +7,7 @@ which a client has handled everything, together with the epoch in which it was t
 """
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple, Self
 
 from pushd.errors import BadRequest
@@ -42,6 +43,10 @@ class MessageId(NamedTuple):
         if epoch >= LIMIT or seq >= LIMIT:
             raise BadRequest("The numbers of an id are below 2^53.")
         return cls(epoch, seq)
+
+    def covers(self, other: "MessageId") -> bool:
+        """Tell whether an ack up to this id removes `other`: it stays in its epoch."""
+        return self.epoch == other.epoch and self.seq >= other.seq
 
     def __str__(self) -> str:
         return f"{self.epoch}-{self.seq}"
@@ -87,3 +92,12 @@ class Cursor(NamedTuple):
         if self.epoch == self.id.epoch:
             return str(self.id)
         return f"{self.id}@{self.epoch}"
+
+
+def parse_ids(texts: Iterable[str]) -> tuple[MessageId, ...]:
+    """Read ids.
+
+    Raises:
+        BadRequest: If one is malformed.
+    """
+    return tuple(MessageId.parse(text) for text in texts)

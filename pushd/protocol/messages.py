@@ -7,13 +7,13 @@ assigns, can be spliced in front.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from pushd.errors import BadRequest
-from pushd.protocol.ids import MessageId
+from pushd.errors import BadRequest, PushdError
+from pushd.protocol.ids import MessageId, parse_ids
 
 PROTOCOL = 1
 SUBPROTOCOL = "pushd.v1"
@@ -27,14 +27,18 @@ MAX_BODY = 8 * 1024 * 1024
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 """Bytes of messages after which a page of `GET /v1/messages` ends."""
 MESSAGES_PER_FRAME = 100
+FRAME_BYTES = MAX_SERVER_FRAME - 1024
+"""Bytes of messages in one frame; the rest is for what surrounds them."""
 MAX_BATCH = 1000
 MAX_IDS = 1000
 MAX_KEY = 128
-MAX_REF = 64
 MAX_WINDOW = 1000
 DEFAULT_WINDOW = 256
 
-Ref = str | int
+Ref = Annotated[str, Meta(max_length=64)] | int
+"""What a client calls a frame of its own; echoed in the answer as it was sent."""
+Device = Annotated[str, Meta(pattern="^[ -~]{1,64}$")]
+"""A client's name for itself: up to 64 printable ASCII characters."""
 
 
 # --- what a mailbox holds ------------------------------------------------------------
@@ -119,6 +123,11 @@ class Problem(Struct, omit_defaults=True, frozen=True):
     retry_after: int | None = None
 
 
+def problem(error: PushdError) -> Problem:
+    """Return an error as it stands inside a frame or a batch."""
+    return Problem(error.code, error.detail, error.retry_after)
+
+
 class Failed(Struct, frozen=True):
     """The place of a delivery that was refused, in the results of a batch."""
 
@@ -161,6 +170,23 @@ class Acks(Struct, forbid_unknown_fields=True):
     upto: str | UnsetType = UNSET
 
 
+def ack_of(
+    ids: list[str] | UnsetType, upto: str | UnsetType
+) -> Sequence[MessageId] | MessageId:
+    """Return what an ack names: ids, or one id up to which.
+
+    Raises:
+        BadRequest: If it names both, neither, too many, or no valid id.
+    """
+    if (ids is UNSET) == (upto is UNSET):
+        raise BadRequest("An ack has either `ids` or `upto`.")
+    if upto is not UNSET:
+        return MessageId.parse(upto)
+    if ids is UNSET or not 1 <= len(ids) <= MAX_IDS:
+        raise BadRequest(f"`ids` has 1 to {MAX_IDS} ids.")
+    return parse_ids(ids)
+
+
 class Removed(Struct, frozen=True):
     """How many messages an ack removed, and how many are left."""
 
@@ -181,7 +207,7 @@ class Hello(ClientFrame, tag="hello"):
     token: str | UnsetType = UNSET
     after: str | UnsetType = UNSET
     window: int = DEFAULT_WINDOW
-    device: str | UnsetType = UNSET
+    device: Device | UnsetType = UNSET
     holding: list[str] = []
 
 
@@ -332,6 +358,11 @@ class ErrorFrame(ServerFrame, tag="error"):
     ref: Ref | UnsetType = UNSET
 
 
+def error_frame(error: PushdError, now: float, ref: Ref | UnsetType = UNSET) -> ErrorFrame:
+    """Return an error as a frame of its own."""
+    return ErrorFrame(code=error.code, detail=error.detail, now=int(now), ref=ref)
+
+
 class Closing(ServerFrame, tag="closing"):
     """The server will close: after how many seconds to reconnect, and whether to."""
 
@@ -413,3 +444,18 @@ def messages_frame(messages: Sequence[StoredMessage], cursor: object) -> bytes:
         b",".join([message.json for message in messages]),
         str(cursor).encode(),
     )
+
+
+def frames_of(messages: Sequence[StoredMessage]) -> list[Sequence[StoredMessage]]:
+    """Cut messages into frames: at most 100 each, and below the size of a frame."""
+    if len(messages) == 1:
+        return [messages]
+    parts: list[Sequence[StoredMessage]] = []
+    start, size = 0, 0
+    for index, message in enumerate(messages):
+        size += len(message.json) + 1
+        if index - start >= MESSAGES_PER_FRAME or (size > FRAME_BYTES and index > start):
+            parts.append(messages[start:index])
+            start, size = index, len(message.json) + 1
+    parts.append(messages[start:])
+    return parts

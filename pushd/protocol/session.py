@@ -27,7 +27,7 @@ test can put anything between them. Time is an argument: Unix seconds.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from math import inf
 from typing import NamedTuple
@@ -36,11 +36,22 @@ from msgspec import UNSET, UnsetType
 
 from pushd.errors import BadRequest, Forbidden, PushdError, TokenExpired, UnknownMailbox
 from pushd.protocol.closing import ADVICE, CloseCode, close_code
-from pushd.protocol.ids import START, Cursor, MessageId
+from pushd.protocol.commands import (
+    Accept,
+    Acknowledge,
+    Authenticate,
+    Close,
+    Commands,
+    Open,
+    Probe,
+    Push,
+    ReadPage,
+    Send,
+    Told,
+)
+from pushd.protocol.ids import START, Cursor, MessageId, parse_ids
 from pushd.protocol.messages import (
     MAX_IDS,
-    MAX_REF,
-    MAX_SERVER_FRAME,
     MAX_WINDOW,
     MESSAGES_PER_FRAME,
     Accepted,
@@ -53,23 +64,24 @@ from pushd.protocol.messages import (
     Deliver,
     DeliveryAccepted,
     DeliveryRefused,
-    ErrorFrame,
     Expiring,
     Hello,
     Overflow,
     Overflowed,
     Ping,
     Pong,
-    Problem,
     Read,
     Ref,
     Renew,
     Renewed,
     Replay,
     Seen,
-    ServerFrame,
     StoredMessage,
     Welcome,
+    ack_of,
+    error_frame,
+    frames_of,
+    problem,
 )
 
 HELLO_TIMEOUT = 10.0
@@ -84,8 +96,6 @@ RETRY = 1.0
 """Seconds until a failed read is tried again."""
 GATE_LIMIT = MESSAGES_PER_FRAME
 """Publications kept while a page is under way; more are read instead."""
-FRAME_BYTES = MAX_SERVER_FRAME - 1024
-"""Bytes of messages in one frame; the rest is for what surrounds them."""
 
 
 class State(IntEnum):
@@ -98,89 +108,6 @@ class State(IntEnum):
     LAGGING = 4
     CLOSING = 5
 
-
-# --- commands ------------------------------------------------------------------------
-
-
-class Send(NamedTuple):
-    """Send this frame."""
-
-    frame: ServerFrame
-
-
-class Push(NamedTuple):
-    """Send these messages as one frame, with this cursor."""
-
-    messages: Sequence[StoredMessage]
-    cursor: Cursor
-
-
-class Authenticate(NamedTuple):
-    """Verify this receive token (None: the one of the upgrade request).
-
-    Answer with `authenticated`, or with `refused`.
-    """
-
-    token: str | None
-
-
-class Open(NamedTuple):
-    """Subscribe to the mailbox, then open it. Answer with `opened` or `failed`."""
-
-    holding: Sequence[MessageId]
-
-
-class ReadPage(NamedTuple):
-    """Read a page of the mailbox. Answer with `page` or `failed`."""
-
-    after: MessageId
-    limit: int
-
-
-class Acknowledge(NamedTuple):
-    """Remove messages. Answer with `acked` or `ack_failed`."""
-
-    what: Sequence[MessageId] | MessageId
-    ref: Ref | UnsetType
-
-
-class Accept(NamedTuple):
-    """Accept a delivery. Answer with `delivered`."""
-
-    frame: Deliver
-
-
-class Told(NamedTuple):
-    """The client was told of this overflow."""
-
-    overflow: Overflow
-
-
-class Probe(NamedTuple):
-    """Send a websocket ping."""
-
-
-class Close(NamedTuple):
-    """Close the connection; nothing follows. `stuck`: without waiting for the peer."""
-
-    code: CloseCode
-    reason: str
-    stuck: bool = False
-
-
-Command = (
-    Send
-    | Push
-    | Authenticate
-    | Open
-    | ReadPage
-    | Acknowledge
-    | Accept
-    | Told
-    | Probe
-    | Close
-)
-Commands = list[Command]
 
 NOTHING: Commands = []
 """The answer of most events; shared, never changed."""
@@ -316,17 +243,14 @@ class ServerSession:
 
     def _ping(self, frame: Ping) -> Commands:
         self._expect_hello()
-        check_ref(frame.ref)
         return [Send(Pong(ref=frame.ref))]
 
     def _deliver(self, frame: Deliver) -> Commands:
         self._expect_hello()
-        check_ref(frame.ref)
         return [Accept(frame)]
 
     def _ack(self, frame: Ack) -> Commands:
         self._expect_hello()
-        check_ref(frame.ref)
         what = ack_of(frame.ids, frame.upto)
         highest = what if isinstance(what, MessageId) else max(what)
         return [Acknowledge(what, frame.ref), *self._seen(highest)]
@@ -758,7 +682,7 @@ class ServerSession:
         return [
             message
             for message in messages
-            if message.id not in ids and not any(covers(upto, message.id) for upto in uptos)
+            if message.id not in ids and not any(upto.covers(message.id) for upto in uptos)
         ]
 
     def _tell_reads(self) -> Commands:
@@ -808,72 +732,3 @@ class ServerSession:
             )
         commands.append(Close(code, error.code))
         return commands
-
-
-# --- small parts, of use to the HTTP side as well ------------------------------------
-
-
-def ack_of(
-    ids: list[str] | UnsetType, upto: str | UnsetType
-) -> Sequence[MessageId] | MessageId:
-    """Return what an ack names: ids, or one id up to which.
-
-    Raises:
-        BadRequest: If it names both, neither, too many, or no valid id.
-    """
-    if (ids is UNSET) == (upto is UNSET):
-        raise BadRequest("An ack has either `ids` or `upto`.")
-    if upto is not UNSET:
-        return MessageId.parse(upto)
-    if ids is UNSET or not 1 <= len(ids) <= MAX_IDS:
-        raise BadRequest(f"`ids` has 1 to {MAX_IDS} ids.")
-    return parse_ids(ids)
-
-
-def parse_ids(texts: Iterable[str]) -> tuple[MessageId, ...]:
-    """Read ids.
-
-    Raises:
-        BadRequest: If one is malformed.
-    """
-    return tuple(MessageId.parse(text) for text in texts)
-
-
-def check_ref(ref: Ref | UnsetType) -> None:
-    """Refuse a `ref` that is too long to be echoed.
-
-    Raises:
-        BadRequest: If it is a string of more than 64 characters.
-    """
-    if isinstance(ref, str) and len(ref) > MAX_REF:
-        raise BadRequest(f"`ref` has at most {MAX_REF} characters.")
-
-
-def covers(upto: MessageId, id: MessageId) -> bool:
-    """Tell whether an ack up to `upto` removes `id`: it stays within its epoch."""
-    return id.epoch == upto.epoch and id.seq <= upto.seq
-
-
-def frames_of(messages: Sequence[StoredMessage]) -> list[Sequence[StoredMessage]]:
-    """Cut messages into frames: at most 100 each, and below the size of a frame."""
-    if len(messages) == 1:
-        return [messages]
-    parts: list[Sequence[StoredMessage]] = []
-    start, size = 0, 0
-    for index, message in enumerate(messages):
-        size += len(message.json) + 1
-        if index - start >= MESSAGES_PER_FRAME or (size > FRAME_BYTES and index > start):
-            parts.append(messages[start:index])
-            start, size = index, len(message.json) + 1
-    parts.append(messages[start:])
-    return parts
-
-
-def problem(error: PushdError) -> Problem:
-    """Return an error as it stands inside a frame or a batch."""
-    return Problem(error.code, error.detail, error.retry_after)
-
-
-def error_frame(error: PushdError, now: float, ref: Ref | UnsetType = UNSET) -> ErrorFrame:
-    """Return an error as a frame of its own."""
-    return ErrorFrame(code=error.code, detail=error.detail, now=int(now), ref=ref)

@@ -18,8 +18,8 @@ from pushd.protocol.messages import (
     Results,
     decode,
     encode,
+    problem,
 )
-from pushd.protocol.session import problem
 from pushd.web.exchange import answer, authenticate, headers_of, parts_of, read_body
 from pushd.web.problems import refuse
 

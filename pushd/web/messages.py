@@ -12,8 +12,7 @@ from starlette.types import Receive, Scope, Send
 from pushd.errors import BadRequest, Forbidden, UnknownMailbox
 from pushd.mailbox.base import Page
 from pushd.protocol.ids import START, Cursor
-from pushd.protocol.messages import Acks, Removed, Unread, decode, encode
-from pushd.protocol.session import ack_of
+from pushd.protocol.messages import Acks, Removed, Unread, ack_of, decode, encode
 from pushd.web.exchange import (
     answer,
     authenticate,

@@ -27,6 +27,20 @@ from pushd.errors import (
 )
 from pushd.identity.tokens import Token
 from pushd.mailbox.base import Acknowledged, Opened, Page
+from pushd.protocol.commands import (
+    Accept,
+    Acknowledge,
+    Authenticate,
+    Close,
+    Command,
+    Commands,
+    Open,
+    Probe,
+    Push,
+    ReadPage,
+    Send,
+    Told,
+)
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import (
     MAX_CLIENT_FRAME,
@@ -40,22 +54,7 @@ from pushd.protocol.messages import (
     encode,
     messages_frame,
 )
-from pushd.protocol.session import (
-    Accept,
-    Acknowledge,
-    Authenticate,
-    Close,
-    Command,
-    Commands,
-    Open,
-    Probe,
-    Push,
-    ReadPage,
-    Send,
-    ServerSession,
-    State,
-    Told,
-)
+from pushd.protocol.session import ServerSession, State
 from pushd.web import framing
 from pushd.web.handshake import Refusal
 from pushd.web.parts import Parts

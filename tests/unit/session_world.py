@@ -9,6 +9,19 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pushd.protocol.commands import (
+    Acknowledge,
+    Authenticate,
+    Close,
+    Command,
+    Commands,
+    Open,
+    Probe,
+    Push,
+    ReadPage,
+    Send,
+    Told,
+)
 from pushd.protocol.ids import START, Cursor, MessageId
 from pushd.protocol.messages import (
     Ack,
@@ -20,22 +33,7 @@ from pushd.protocol.messages import (
     StoredMessage,
     Welcome,
 )
-from pushd.protocol.session import (
-    Acknowledge,
-    Authenticate,
-    Close,
-    Command,
-    Commands,
-    Open,
-    Probe,
-    Push,
-    ReadPage,
-    Send,
-    ServerSession,
-    Terms,
-    Told,
-    covers,
-)
+from pushd.protocol.session import ServerSession, Terms
 
 NOW = 1_800_000_000.0
 TERMS = Terms(server="https://push.example", ping_interval=25)
@@ -67,7 +65,7 @@ class Mailbox:
     def remove(self, what: Sequence[MessageId] | MessageId) -> None:
         """Forget what was acked."""
         if isinstance(what, MessageId):
-            self.unread = [id for id in self.unread if not covers(what, id)]
+            self.unread = [id for id in self.unread if not what.covers(id)]
         else:
             self.unread = [id for id in self.unread if id not in what]
 

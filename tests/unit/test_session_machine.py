@@ -13,9 +13,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from pushd.protocol.commands import Commands
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow, StoredMessage
-from pushd.protocol.session import Commands, ServerSession, State
+from pushd.protocol.session import ServerSession, State
 from tests.unit.session_world import NOW, World
 
 SETTINGS = settings(
