@@ -42,7 +42,7 @@ class Person:
 
     def token(self, scope: str, to: str | Sequence[str] = (), **claims: Any) -> str:
         """Make a token; `claims` are arguments of `make_token`."""
-        arguments = {
+        arguments: dict[str, Any] = {
             "audience": self.server,
             "now": time.time(),
             "lifetime": 600.0,
