@@ -1,0 +1,166 @@
+"""What ships around the code is in step with it: locks, container, cluster, Procfile."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import pushd
+from pushd.settings import HOST_CONVENTIONS, PREFIX, Settings, variable
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+VARIABLES = {variable(field) for field in Settings.model_fields}
+
+PIN = re.compile(r"^([a-zA-Z0-9_.-]+)==(\S+)(?: ; [^\\]+)? \\$")
+
+
+def locked(name: str) -> dict[str, str]:
+    """Return the version of each package a lock names."""
+    lines = (ROOT / name).read_text().splitlines()
+    pins = [match for line in lines if (match := PIN.match(line))]
+    return {canonicalize_name(match[1]): match[2] for match in pins}
+
+
+def manifests() -> Iterator[dict[str, Any]]:
+    """Yield every Kubernetes object."""
+    for path in sorted((ROOT / "k8s").glob("*.yaml")):
+        yield from yaml.safe_load_all(path.read_text())
+
+
+def manifest(kind: str) -> dict[str, Any]:
+    """Return the one Kubernetes object of a kind."""
+    (found,) = [one for one in manifests() if one["kind"] == kind]
+    return found
+
+
+# --- locks ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lock", "requirements"),
+    [
+        ("requirements.lock", PROJECT["project"]["dependencies"]),
+        (
+            "requirements-dev.lock",
+            [
+                *PROJECT["project"]["dependencies"],
+                *PROJECT["dependency-groups"]["dev"],
+                *PROJECT["build-system"]["requires"],
+            ],
+        ),
+    ],
+)
+def test_the_lock_is_in_step_with_the_project(lock: str, requirements: list[str]) -> None:
+    """Each requirement is locked, at a version it allows; `make lock` mends it if not."""
+    pins = locked(lock)
+    for requirement in map(Requirement, requirements):
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])
+
+
+def test_the_locks_agree() -> None:
+    """What is developed with is what runs."""
+    development = locked("requirements-dev.lock")
+
+    assert locked("requirements.lock").items() <= development.items()
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_a_lock_names_files_by_hash_and_no_place(lock: str) -> None:
+    """Every package has hashes, and nothing says from where it is to be had."""
+    text = (ROOT / lock).read_text()
+    packages = re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:]
+
+    assert len(locked(lock)) == len(packages)
+    assert all("--hash=sha256:" in package for package in packages)
+    assert re.findall(r"://|--index|--find-links|--trusted|\bfile:", text) == []
+
+
+# --- container and process hosts -----------------------------------------------------
+
+
+def test_the_container_sets_only_what_is_a_setting() -> None:
+    """The image's PUSHD_ variables are settings, else the server would not start."""
+    text = (ROOT / "Dockerfile").read_text()
+
+    assert set(re.findall(rf"\b{PREFIX}[A-Z_]+", text)) <= VARIABLES
+    assert "--require-hashes" in text
+    assert re.search(r"^USER 10001$", text, re.MULTILINE)
+
+
+def test_the_procfile_listens_where_the_host_looks() -> None:
+    """A process host sets PORT and looks from outside the process's own loopback."""
+    assert (ROOT / "Procfile").read_text() == "web: pushdctl serve --host 0.0.0.0\n"
+    assert {"PORT", "REDIS_URL"} == set(HOST_CONVENTIONS)
+
+
+# --- Kubernetes ----------------------------------------------------------------------
+
+
+def test_the_cluster_sets_only_what_is_a_setting() -> None:
+    """The variables of config map and deployment are settings with values that count."""
+    data = manifest("ConfigMap")["data"]
+    (container,) = manifest("Deployment")["spec"]["template"]["spec"]["containers"]
+    names = {entry["name"] for entry in container["env"]}
+
+    settings = Settings.read({**data, **dict.fromkeys(names, "redis://store")})
+    assert {"PUSHD_REDIS_URL"} == names
+    assert settings.redis_url == "redis://store"
+
+
+def test_the_cluster_leaves_time_to_drain() -> None:
+    """A pod is killed only after preStop and drain had their time."""
+    pod = manifest("Deployment")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    pause = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    drain = int(manifest("ConfigMap")["data"]["PUSHD_DRAIN_SECONDS"])
+
+    assert pod["terminationGracePeriodSeconds"] >= pause + drain + 15
+
+
+def test_the_cluster_injects_no_variables() -> None:
+    """Service links would set PUSHD_PORT to a URL and others that are no settings."""
+    pod = manifest("Deployment")["spec"]["template"]["spec"]
+
+    assert pod["enableServiceLinks"] is False
+
+
+def test_every_manifest_is_applied_and_finds_the_pods() -> None:
+    """The kustomization lists every file, and every selector is the pods' label."""
+    files = {path.name for path in (ROOT / "k8s").glob("*.yaml")}
+    labels = manifest("Deployment")["spec"]["template"]["metadata"]["labels"]
+
+    assert files - {"kustomization.yaml"} == set(manifest("Kustomization")["resources"])
+    for one in manifests():
+        spec = one.get("spec", {})
+        selector = spec.get("selector") or spec.get("podSelector")
+        if selector:
+            assert labels == selector.get("matchLabels", selector)
+
+
+def test_the_cluster_runs_this_version() -> None:
+    """The image's tag is the version."""
+    (container,) = manifest("Deployment")["spec"]["template"]["spec"]["containers"]
+
+    assert f"pushd:{pushd.__version__}" == container["image"]
+    assert PROJECT["project"]["version"] == pushd.__version__
+
+
+# --- the workflow --------------------------------------------------------------------
+
+
+def test_the_workflow_runs_what_ci_runs() -> None:
+    """The hosted workflow calls `.ci/run`, without rights it does not need."""
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    workflow = yaml.safe_load(text)
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+
+    assert {"run": "bash .ci/run"} in steps
+    assert workflow["permissions"] == {}
+    assert all(job["timeout-minutes"] <= 15 for job in workflow["jobs"].values())
