@@ -12,10 +12,13 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
+from starlette.routing import Route
 
+from pushd.app import create_app
 from pushd.errors import ERRORS
 from pushd.protocol import messages
 from pushd.protocol.closing import ADVICE, CloseCode
+from pushd.settings import Settings
 from pushd.web import problems, wellknown
 
 SPEC = Path(__file__).parent.parent / "spec"
@@ -179,6 +182,29 @@ def test_the_tag_of_a_frame_is_its_type() -> None:
         assert {"const": path.stem} == schema_file(path)["properties"]["type"]
 
 
+def is_allowed(name: str, text: str) -> bool:
+    """Tell whether a text is JSON, in UTF-8, that a schema allows."""
+    try:
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()
+    except ValueError:
+        return False
+    return validator(name).is_valid(value)
+
+
+def test_the_schemas_allow_what_the_vectors_allow() -> None:
+    """Every frame of the vectors that is to be accepted or refused, is, by the schemas."""
+    vectors = json.loads((SPEC / "vectors" / "frames.json").read_text())
+    client = vectors["client"]
+
+    for case in [*client["valid"], *client["lenient"]]:
+        assert is_allowed("client-frame.json", case["text"]), case["id"]
+    for case in vectors["server"]:
+        assert is_allowed("server-frame.json", case["text"]), case["id"]
+    for case in client["refused"]:
+        assert not is_allowed("client-frame.json", case["text"]), case["id"]
+
+
 def test_the_server_describes_itself_as_specified() -> None:
     """`/.well-known/pushd` has exactly the members, limits and features of its schema."""
     schema = schema_file(SCHEMAS / "bodies" / "server.json")
@@ -225,6 +251,23 @@ def test_the_stream_document_has_every_frame() -> None:
     # The document speaks for the server: it receives what clients send.
     assert {"receive": set(CLIENT_FRAMES), "send": set(SERVER_FRAMES)} == spoken
     assert spoken["receive"] | spoken["send"] == set(whole["components"]["messages"])
+
+
+def test_the_http_document_has_every_route() -> None:
+    """The OpenAPI document and the app know the same paths and methods."""
+    routes = {
+        (route.path, method)
+        for route in create_app(Settings()).routes
+        if isinstance(route, Route)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    written = {
+        (path, method.upper())
+        for path, methods in document("openapi.yaml")["paths"].items()
+        for method in methods
+    }
+
+    assert routes == written
 
 
 def test_the_versions_agree() -> None:
