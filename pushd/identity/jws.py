@@ -108,17 +108,18 @@ def _text(segment: str, name: str) -> str:
     try:
         return _bytes(segment, name).decode()
     except UnicodeDecodeError:
-        raise Unauthorized(f"The {name} of the token is not UTF-8.") from None
+        raise Unauthorized(f"A segment of the token ({name}) is not UTF-8.") from None
 
 
 def _bytes(segment: str, name: str) -> bytes:
+    # The decoder skips what it does not know; one text for the same bytes, no second.
     try:
         data = urlsafe_b64decode(segment + "==")
+        canonical = urlsafe_b64encode(data).rstrip(b"=").decode() == segment
     except ValueError:
-        raise Unauthorized(f"The {name} of the token is not in base64url.") from None
-    # The decoder skips what it does not know; one text for the same bytes, no second.
-    if urlsafe_b64encode(data).rstrip(b"=") != segment.encode():
-        raise Unauthorized(f"The {name} of the token is not in unpadded base64url.")
+        canonical = False
+    if not canonical:
+        raise Unauthorized(f"A segment of the token ({name}) is not unpadded base64url.")
     return data
 
 

@@ -124,8 +124,8 @@ def verify(token: str, *, now: float, leeway: float = 30) -> Token:
         raise Unauthorized(
             f"A token to deliver names 1 to {MAX_RECIPIENTS} recipients in to."
         )
-    if claims.app is UNSET and (claims.sub is not UNSET or any(map(_is_name, to))):
-        raise Unauthorized("A token with a name in sub or to needs the app it belongs to.")
+    if claims.app is UNSET and any(map(_is_name, to)):
+        raise Unauthorized("A token with a name in to needs the app it belongs to.")
     if claims.digest is not UNSET:
         _check_digest(claims.digest, claims.jti)
     return Token(
@@ -180,6 +180,8 @@ def _issuer_key(claims: _Claims) -> PublicKey:
             if claims.public_keys is not UNSET:
                 raise Unauthorized("With a did:key as iss, public_keys is absent.")
             return PublicKey.from_did(claims.iss)
+        if not claims.iss.startswith(BTC_ADDR):
+            raise Unauthorized("The iss of a token is a did:btc-addr or a did:key.")
         if claims.public_keys is UNSET or len(claims.public_keys) != 1:
             raise Unauthorized("With a did:btc-addr as iss, public_keys holds one key.")
         key = PublicKey.from_hex(claims.public_keys[0], Algorithm.ES256K)
