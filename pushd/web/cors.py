@@ -17,7 +17,6 @@ PREFLIGHT = (
     (b"access-control-allow-methods", b"GET, POST, PUT"),
     (b"access-control-allow-headers", b"Authorization, Content-Type, Last-Event-ID"),
     (b"access-control-max-age", b"86400"),
-    (b"content-length", b"0"),
 )
 
 Headers = list[tuple[bytes, bytes]]
