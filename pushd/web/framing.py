@@ -5,7 +5,7 @@
     ..     masking key (4 bytes), from a client only
     ..     payload
 
-Nothing here remembers anything: `websocket.py` does, for one connection.
+What a connection remembers of all this is for `websocket.py` to say.
 """
 
 from struct import Struct
@@ -99,6 +99,24 @@ def _long(digits: bytes) -> int:
     if length <= (MAX_CONTROL if len(digits) == 2 else 0xFFFF) or length >> 63:
         raise Violation(PROTOCOL_ERROR, "malformed length")
     return length
+
+
+class Fragments:
+    """A message of which only a part has come (5.4)."""
+
+    __slots__ = ("count", "data", "opcode")
+
+    def __init__(self, opcode: int) -> None:
+        self.opcode = opcode
+        self.data = bytearray()
+        self.count = 0
+
+    def add(self, payload: bytes, *, most: int) -> None:
+        """Add the payload of the next frame, of which there may be `most`."""
+        self.data += payload
+        self.count += 1
+        if self.count > most:
+            raise Violation(POLICY, "too many fragments")
 
 
 def frame(opcode: int, payload: bytes) -> bytes:

@@ -35,7 +35,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from pushd.web import framing, handshake
-from pushd.web.framing import CONTINUATION, FINAL, OPCODE, Violation
+from pushd.web.framing import CONTINUATION, FINAL, OPCODE, Fragments, Violation
 from pushd.web.handshake import Refusal
 
 try:
@@ -63,17 +63,6 @@ class State(Enum):
 
 
 CONNECTING, OPEN, CLOSING, CLOSED = State
-
-
-class Fragments:
-    """A message of which only a part has come."""
-
-    __slots__ = ("count", "data", "opcode")
-
-    def __init__(self, opcode: int, payload: bytes) -> None:
-        self.opcode = opcode
-        self.data = bytearray(payload)
-        self.count = 1
 
 
 class WebSocket(asyncio.Protocol):
@@ -376,17 +365,12 @@ class WebSocket(asyncio.Protocol):
     def _take_fragment(self, opcode: int, final: bool, payload: bytes) -> None:
         """Put messages together (5.4)."""
         message = self._fragments
-        if opcode != CONTINUATION:
-            if message is not None:
-                raise Violation(framing.PROTOCOL_ERROR, "a message inside another")
-            message = Fragments(opcode, payload)
-        elif message is None:
+        if opcode == CONTINUATION and message is None:
             raise Violation(framing.PROTOCOL_ERROR, "a continuation of nothing")
-        else:
-            message.data += payload
-            message.count += 1
-            if message.count > self.max_fragments:
-                raise Violation(framing.POLICY, "too many fragments")
+        if opcode != CONTINUATION and message is not None:
+            raise Violation(framing.PROTOCOL_ERROR, "a message inside another")
+        message = message or Fragments(opcode)
+        message.add(payload, most=self.max_fragments)
         if not final:
             self._fragments = message
             return
