@@ -1,0 +1,120 @@
+"""The command `python -m bench`: run the scenarios, print one table, write one JSON."""
+
+import argparse
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from itertools import count
+from pathlib import Path
+
+from bench import load, report, scenarios
+from bench.load import LoadFailed
+from bench.processes import Unavailable, most_files
+from bench.scenarios import SCENARIOS, Figures, Plan
+
+RESULTS = Path(__file__).with_name("results")
+
+FULL = Plan(
+    runs=3,
+    seconds=2.5,
+    warmup=1.0,
+    recipients=2048,
+    idle=(1000, 5000, 10_000),
+    storm=10_000,
+    mailboxes=200,
+    unread=1000,
+)
+QUICK = FULL._replace(
+    runs=1, seconds=1.5, warmup=0.5, idle=(500, 1500, 3000), storm=4000, mailboxes=50
+)
+SPARE_FILES = 500
+"""Open files of a process that are no idle connections."""
+
+Note = Callable[[str], None]
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    options = _options()
+    plan = QUICK if options.quick else FULL
+    began = time.monotonic()
+    facts = report.machine()
+    try:
+        runs = measure(within_limits(plan), options.only or SCENARIOS, _say)
+    except (Unavailable, LoadFailed) as error:
+        sys.exit(f"bench: {error}")
+    print(report.table(runs))
+    facts["command"] = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
+    facts["took_seconds"] = round(time.monotonic() - began)
+    path = options.output or RESULTS / f"{time.strftime('%Y%m%dT%H%M%S')}.json"
+    report.write(path, facts, runs)
+    _say(f"{facts['took_seconds']} s; everything is in {path}")
+
+
+def measure(plan: Plan, names: Iterable[str], note: Note) -> list[Figures]:
+    """Run scenarios, and return the figures of every run.
+
+    Args:
+        plan: How much is done.
+        names: Which scenarios.
+        note: Told what happens.
+
+    Raises:
+        Unavailable: If the machine lacks something.
+        LoadFailed: If a server did not do what it should.
+    """
+    figures: list[Figures] = []
+    with tempfile.TemporaryDirectory(prefix="pushd-bench-") as name:
+        directory = Path(name)
+        program = load.build(directory)
+        note("making identities and tokens")
+        files = scenarios.prepare(plan, directory)
+        rigs = (directory / f"rig-{number}" for number in count())
+        for scenario in names:
+            runs = SCENARIOS[scenario](
+                plan,
+                files,
+                lambda durability: scenarios.rig(next(rigs), program, durability),
+            )
+            for run in runs:
+                figures.append(run)
+                note(f"{scenario}: {_brief(run)}")
+    return figures
+
+
+def within_limits(plan: Plan) -> Plan:
+    """Return the plan with no more connections than a process here may have open."""
+    most = most_files() - SPARE_FILES
+    steps = tuple(step for step in plan.idle if step <= most)
+    if len(steps) < 2 or plan.recipients > most:
+        raise Unavailable("Too few files may be open here: raise `ulimit -Hn`.")
+    return plan._replace(idle=steps)
+
+
+def _brief(figures: Figures) -> str:
+    named = ((line, figures.get(line.name)) for line in report.LINES)
+    return ", ".join(
+        f"{value:,.1f} {line.unit}" for line, value in named if value is not None
+    )
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="one short run, under a minute"
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=SCENARIOS, help="these scenarios; all by default"
+    )
+    parser.add_argument("--output", type=Path, help="where the JSON goes")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

