@@ -18,7 +18,7 @@ from pushd.web.exchange import answer
 from pushd.web.messages import MAX_LIMIT, MAX_WAIT
 from pushd.web.problems import UpgradeRequired
 
-FEATURES = ["batch", "digest", "long-poll", "websocket"]
+FEATURES = ("batch", "digest", "long-poll", "websocket")
 """What of the protocol is served; a client may rely on no other part of it."""
 
 
@@ -77,7 +77,7 @@ class About(Struct, frozen=True, kw_only=True):
     durability: str
     limits: Limits
     protocol: int = PROTOCOL
-    features: list[str] = FEATURES
+    features: tuple[str, ...] = FEATURES
 
 
 class WellKnown:
