@@ -44,7 +44,6 @@ class Http(HttpToolsProtocol):
         self._begun = False
         super().data_received(data)
         if not self._reading_head:
-            self._relax()
             return
         # What comes before a head in the same read is not the head's weight.
         self._head += 0 if self._begun else len(data)
@@ -62,6 +61,7 @@ class Http(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """End a head."""
         self._reading_head = False
+        self._relax()
         super().on_headers_complete()
 
     def _expect(self) -> None:
