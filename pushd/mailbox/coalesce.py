@@ -1,0 +1,298 @@
+"""The hot connection: the calls of one event-loop tick, from anybody, travel as one.
+
+A call is a function of `functions.lua` over some mailboxes. Every such function takes one
+key for each mailbox, a header that is the same for all, then a run of arguments for each,
+and answers one item for each; so calls of the same function are joined by concatenation
+and their answers are slices.
+
+Theory of operation. What arrives is collected in batches, one for each function. A batch
+leaves at the end of the tick if nothing is in flight. While something is, the next batch
+collects; so at most one write is unanswered, and the busier the store, the larger and the
+cheaper the batches. Under load, when the last flight carried more than a few, the next
+one leaves no earlier than a millisecond after it: small batches are dear for both sides.
+
+A call that was written when the connection is lost fails: nobody knows whether it was
+done. One that was not waits a second for the next connection. Nothing is ever sent twice.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import hiredis
+
+from pushd.errors import Overloaded, PushdError, StoreUnavailable
+from pushd.mailbox.connection import STUCK_SECONDS, Argument, Link, Reply, pack
+
+log = logging.getLogger("pushd.store")
+
+WINDOW = 0.001
+"""Seconds between two flights under load."""
+FEW = 4
+"""A flight of more mailboxes than this is load."""
+BATCH = 256
+"""Mailboxes after which a batch is full."""
+FLIGHT = 1024
+"""Mailboxes after which a flight is full."""
+PATIENCE = 1.0
+"""Seconds a call waits for a connection."""
+MAX_WAITING = 100_000
+"""Mailboxes in waiting calls; one more is refused."""
+MAX_WAITING_BYTES = 64 * 1024 * 1024
+"""Bytes in waiting calls; one more is refused."""
+
+T = TypeVar("T")
+Done = Callable[[list[Any] | PushdError], None]
+"""Hears the answers, one for each key, or why there are none."""
+
+
+def settle(future: asyncio.Future[T], result: T | PushdError) -> None:
+    """Complete a future that its caller may have cancelled or dropped."""
+    if future.done():
+        return
+    if isinstance(result, PushdError):
+        future.set_exception(result)
+        future.exception()  # asked for, so a dropped future is no complaint in the log
+    else:
+        future.set_result(result)
+
+
+class Batch:
+    """Calls of one function, joined."""
+
+    __slots__ = ("_args", "_calls", "_function", "_keys", "size")
+
+    def __init__(self, function: str, header: Sequence[Argument]) -> None:
+        self._function = function
+        self._keys: list[str] = []
+        self._args: list[Argument] = list(header)
+        self._calls: list[tuple[Done, int]] = []
+        self.size = 0
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def add(
+        self, keys: Sequence[str], args: Sequence[Argument], size: int, done: Done
+    ) -> None:
+        """Join a call."""
+        self._keys += keys
+        self._args += args
+        self._calls.append((done, len(keys)))
+        self.size += size
+
+    def pack(self) -> bytes:
+        """Encode the joined call."""
+        return pack(("FCALL", self._function, len(self), *self._keys, *self._args))
+
+    def answer(self, reply: Reply) -> None:
+        """Give each caller its part of the reply."""
+        if isinstance(reply, Exception):
+            self.fail(StoreUnavailable())
+            return
+        start = 0
+        for done, count in self._calls:
+            _tell(done, reply[start : start + count])
+            start += count
+
+    def fail(self, error: PushdError) -> None:
+        """Tell each caller that there is no answer."""
+        for done, _ in self._calls:
+            _tell(done, error)
+
+
+def _tell(done: Done, answer: list[Any] | PushdError) -> None:
+    """Answer one caller; what that raises must not cost the others their answers."""
+    try:
+        done(answer)
+    except Exception:
+        log.exception("a caller of the store failed on its answer")
+
+
+class Coalescer:
+    """Joins calls and sends them over one link.
+
+    Args:
+        headers: The header of each function that has one.
+        observe: Called with the seconds each flight took, or None.
+    """
+
+    def __init__(
+        self,
+        headers: Mapping[str, Sequence[Argument]],
+        observe: Callable[[float], None] | None = None,
+    ) -> None:
+        self._headers = headers
+        self._observe = observe
+        self._link: Link | None = None
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[Batch] = []
+        self._open: dict[str, Batch] = {}
+        self._waiting_keys = 0
+        self._waiting_bytes = 0
+        self._scheduled = False
+        self._in_flight = 0
+        self._flown = 0
+        self._sent_at = 0.0
+        self._impatient: asyncio.TimerHandle | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._gave_up = False
+
+    def start(self, link: Link) -> None:
+        """Begin to send over this link, and to watch that it answers."""
+        self._link = link
+        self._watch = self._loop.call_later(1.0, self._look)
+
+    def close(self) -> None:
+        """Send nothing any more; who still waits is told."""
+        if self._watch is not None:
+            self._watch.cancel()
+        self._give_up()
+
+    def call(
+        self,
+        function: str,
+        keys: Sequence[str],
+        args: Sequence[Argument],
+        done: Done,
+        *,
+        size: int = 0,
+    ) -> None:
+        """Call a function over some mailboxes, joined with the others of this tick.
+
+        Args:
+            function: Its name in the library.
+            keys: One for each mailbox, at least one.
+            args: The runs of arguments, one after the other, without the header.
+            done: Called once: with the answers, `StoreUnavailable` or `Overloaded`. Not
+                before this method has returned.
+            size: Bytes of the arguments, where they are large.
+        """
+        if self._gave_up:
+            self._loop.call_soon(_tell, done, StoreUnavailable())
+            return
+        if (
+            self._waiting_keys >= MAX_WAITING
+            or self._waiting_bytes + size > MAX_WAITING_BYTES
+        ):
+            self._loop.call_soon(_tell, done, Overloaded())
+            return
+        batch = self._open.get(function)
+        if batch is None or len(batch) >= BATCH:
+            batch = Batch(function, self._headers.get(function, ()))
+            self._open[function] = batch
+            self._waiting.append(batch)
+        batch.add(keys, args, size, done)
+        self._waiting_keys += len(keys)
+        self._waiting_bytes += size
+        if not self._scheduled and not self._in_flight:
+            self._schedule()
+
+    # --- flights -------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        """Let what waits leave at the end of the tick, under load a little later."""
+        wait = self._sent_at + WINDOW - self._loop.time() if self._flown > FEW else 0.0
+        self._scheduled = True
+        if wait > 0:
+            self._loop.call_later(wait, self._depart)
+        else:
+            self._loop.call_soon(self._depart)
+
+    def _depart(self) -> None:
+        self._scheduled = False
+        if self._in_flight or not self._waiting:
+            return
+        connection = self._link.connection if self._link is not None else None
+        if connection is None or connection.lost.is_set():
+            self._lose_patience()
+            return
+        flight = self._board()
+        self._in_flight = len(flight)
+        self._sent_at = self._loop.time()
+        connection.send(
+            b"".join([batch.pack() for batch in flight]),
+            [partial(self._landed, batch) for batch in flight],
+        )
+
+    def _board(self) -> list[Batch]:
+        """Take the batches of one flight from those that wait."""
+        keys = taken = 0
+        for batch in self._waiting:
+            keys += len(batch)
+            taken += 1
+            self._waiting_bytes -= batch.size
+            if keys >= FLIGHT:
+                break
+        flight, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        self._open.clear()
+        self._waiting_keys -= keys
+        self._flown = keys
+        return flight
+
+    def _landed(self, batch: Batch, reply: Reply) -> None:
+        """Hand out one batch's answers; after the flight's last, the next may leave."""
+        self._in_flight -= 1
+        if isinstance(reply, hiredis.ReplyError):
+            self._suspect(reply)
+        batch.answer(reply)
+        if self._in_flight:
+            return
+        if self._observe is not None:
+            self._observe(self._loop.time() - self._sent_at)
+        if self._waiting and not self._scheduled:
+            self._schedule()
+
+    def _suspect(self, error: hiredis.ReplyError) -> None:
+        """Connect anew after an error that a check of the store would find.
+
+        A store that is out of memory or cannot write is still the right one.
+        """
+        log.warning("the store refused a call: %s", error)
+        passing = str(error).startswith(("OOM", "MISCONF", "NOREPLICAS", "BUSY"))
+        if not passing and self._link is not None and self._link.connection is not None:
+            self._link.connection.abort()
+
+    # --- without a connection ------------------------------------------------------------
+
+    def opened(self) -> None:
+        """Send what has waited; called by the link."""
+        self._gave_up = False
+        if self._impatient is not None:
+            self._impatient.cancel()
+            self._impatient = None
+        if self._waiting and not self._scheduled:
+            self._schedule()
+
+    def lost(self) -> None:
+        """Let what waits wait a little longer; called by the link."""
+        self._lose_patience()
+
+    def _lose_patience(self) -> None:
+        if self._impatient is None:
+            self._impatient = self._loop.call_later(PATIENCE, self._give_up)
+
+    def _give_up(self) -> None:
+        """Fail what waits, and from now on what comes, until there is a connection."""
+        self._impatient = None
+        self._gave_up = True
+        waiting, self._waiting = self._waiting, []
+        self._open.clear()
+        self._waiting_keys = self._waiting_bytes = 0
+        for batch in waiting:
+            batch.fail(StoreUnavailable())
+
+    def _look(self) -> None:
+        """Give up a connection that does not answer; once a second."""
+        self._watch = self._loop.call_later(1.0, self._look)
+        link = self._link
+        if (
+            link is not None
+            and link.connection is not None
+            and self._in_flight
+            and self._loop.time() - self._sent_at > STUCK_SECONDS
+        ):
+            log.warning("the store does not answer for %d s", STUCK_SECONDS)
+            link.connection.abort()

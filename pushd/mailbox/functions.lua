@@ -1,0 +1,700 @@
+#!lua name=pushd_v1
+--[[
+Every step of a mailbox that must be atomic, as one library of functions.
+
+Theory of operation. The unread messages of an identity are a stream whose entry ids are
+the message ids, `<epoch>-<seq>`. Accepting is: is the key known, is there room, append,
+publish; in one function, so the order of the stream is the order of the channel. Beside
+the stream stands one small packed string, the mailbox's state (STATE below); whoever has
+it knows what must be known of a mailbox without looking at the stream.
+
+Epochs. `seq` counts 1, 2, 3... as long as the store can vouch for it. The store's
+`master_replid` changes at every restart and promotion; the state says under which one it
+was written. Another replid, or a stream that is not there, opens a new epoch, above every
+older one. Functions that only read cannot do that: they answer TOUCH for such a mailbox,
+the caller opens it (`open` is a write) and asks again. So nobody sees an old epoch's tail.
+
+Expiry. Messages whose expiry is not below that of all before them form a chain, in which
+what expires first stands first: it is swept from the head. The exceptions are in a small
+sorted set. `due` is never later than the first expiry of all, so a mailbox with nothing
+to sweep is recognised by one comparison. Functions that only read answer TOUCH when
+something is due; hence no message is returned or counted once it has expired.
+
+Quota. `count` and `bytes` are upper bounds: accepting raises them, removing leaves them,
+and only when they reach half of the quota are they set right by the stream's length, the
+bytes in proportion. A mailbox that really is above half is *heavy*: then the bounds are
+set right at each removal too, and each sender's share is counted, in a hash that is filled
+by a scan of at most SWEEP entries a call. Below a quarter it is light again. A full
+mailbox *refuses* until it has drained below half, a sender over its share until that
+share has drained below half; what was refused is counted for the owner to learn.
+
+Idempotency. The keys a mailbox remembers are in one hash for each stretch of `dedup`
+seconds; a key is looked up in the current and the previous one. Each expires by itself.
+
+Every function takes one key per mailbox, `pushd:{<did>}`, then a header of arguments that
+are the same for the whole call, then for each key a run of arguments, and answers an array
+with one item for each key. So calls can be joined, and all that belongs to a mailbox lies
+in one Cluster slot:
+
+  pushd:{<did>}           shard channel: messages as JSON objects, all else as words
+                          separated by tabs: read, upto, overflow, joined, tick
+  pushd:{<did>}:m         state, a packed string; while it exists the mailbox exists
+  pushd:{<did>}:s         stream of unread messages; field `m` holds a message as JSON,
+                          as it is published and sent
+  pushd:{<did>}:x         sorted set of ids by expiry: the exceptions to the chain
+  pushd:{<did>}:k:<n>     hash of the n-th stretch: hash of sender and key -> digest, id
+  pushd:{<did>}:q         hash, only when heavy: n:<sender> messages, b:<sender> bytes,
+                          r:<sender> refused for its share, @ the last id counted
+  pushd:{<did>}:o         hash, the overflow: refused, since, told (refused when the owner
+                          was told), next (first refusal after that), said (published)
+]]
+
+local SWEEP = 100       -- entries looked at beyond the call's own, at most
+local REMOVE = 1000     -- entries a cumulative ack removes one by one, at most
+local PAGE = 4194304    -- bytes of messages after which a page ends
+local DAY = 86400
+local MEMORY = 90 * DAY -- an empty mailbox that nobody used is forgotten after this
+local NEVER = 2 ^ 53
+
+local DIGEST = 8        -- bytes of the payload's digest in front of a remembered id
+
+local TOUCH = 0         -- answers that are not results, see `_refusals` in redis.py
+local UNKNOWN = 1
+local CONFLICT = 2
+local FULL = 3
+local SHARE = 4
+local KEYS_FULL = 5
+
+-- Bound by the first call: no library can be had while this one is loading.
+local call, format, match, pack_state, unpack_state
+
+-- Of the running call.
+local now, now_text, micros, source, limits
+
+local function begin()
+  call = redis.call
+  format, match = string.format, string.match
+  pack_state, unpack_state = struct.pack, struct.unpack
+  local time = call('TIME')
+  now_text, now = time[1], tonumber(time[1])
+  micros = now * 1000000 + time[2]
+  source = match(call('INFO', 'replication'), 'master_replid:(%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x)')
+end
+
+-- Limits of every mailbox, the header of the functions that count.
+local function limit(args)
+  local messages, bytes = tonumber(args[1]), tonumber(args[2])
+  limits = {
+    messages = messages, half_messages = messages / 2, quarter_messages = messages / 4,
+    bytes = bytes, half_bytes = bytes / 2, quarter_bytes = bytes / 4,
+    keys = 4 * messages, dedup = tonumber(args[3]),
+  }
+  limits.stretch = math.floor(now / limits.dedup)
+  limits.remembered = ':k:' .. format('%d', limits.stretch)
+end
+
+--- State -----------------------------------------------------------------------------
+
+-- source      the head of the master_replid under which this epoch was opened
+-- epoch, seq  the last id assigned
+-- latest      the latest expiry in the chain
+-- due         nothing expires before this
+-- kept        the keys' time to live reaches at least a day beyond this
+-- count, bytes  upper bounds of the unread messages and their size
+-- stretch     the stretch of time whose hash of keys has its time to live
+-- keys        how many keys are remembered
+-- past, odd, heavy, refusing, overflow  flags: the previous stretch has keys; there are
+--             exceptions to the chain; shares are counted; full; there is an overflow
+local STATE = '<c16dddddddddBBBBB'
+
+-- The one mailbox at hand; a table of its own for each would be half the cost of a message.
+local m = {}
+
+local function load(key)
+  local packed = call('GET', key .. ':m')
+  if not packed then return nil end
+  m.key, m.stream, m.changed, m.renewed = key, key .. ':s', false, false
+  m.source, m.epoch, m.seq, m.latest, m.due, m.kept, m.count, m.bytes, m.stretch, m.keys,
+    m.past, m.odd, m.heavy, m.refusing, m.overflow = unpack_state(STATE, packed)
+  return m
+end
+
+local function create(key)
+  return {
+    key = key, stream = key .. ':s', changed = true, renewed = false,
+    source = '', epoch = 0, seq = 0, latest = 0, due = NEVER, kept = 0, count = 0,
+    bytes = 0, stretch = 0, keys = 0, past = 0, odd = 0, heavy = 0, refusing = 0,
+    overflow = 0,
+  }
+end
+
+local function save(m)
+  if not m.changed then return end
+  local packed = pack_state(STATE, m.source, m.epoch, m.seq, m.latest, m.due, m.kept,
+    m.count, m.bytes, m.stretch, m.keys, m.past, m.odd, m.heavy, m.refusing, m.overflow)
+  if m.renewed then
+    call('SET', m.key .. ':m', packed, 'EXAT', m.kept + DAY + MEMORY)
+  else
+    call('SET', m.key .. ':m', packed, 'KEEPTTL')
+  end
+end
+
+local function id_of(epoch, seq)
+  return format('%d-%d', epoch, seq)
+end
+
+local function parse(id)
+  local epoch, seq = match(id, '^(%d+)-(%d+)$')
+  return tonumber(epoch), tonumber(seq)
+end
+
+-- Let the keys live for as long as a message may, and then some, renewed once a day.
+local function keep(m)
+  local horizon = math.max(now, m.latest)
+  if horizon <= m.kept + DAY then return end
+  m.kept, m.renewed, m.changed = horizon, true, true
+  local gone = horizon + 2 * DAY
+  call('EXPIREAT', m.stream, gone)
+  if m.odd == 1 then call('EXPIREAT', m.key .. ':x', gone) end
+  if m.heavy == 1 then call('EXPIREAT', m.key .. ':q', gone) end
+end
+
+local function new_epoch(m)
+  local top, exists = 0, call('EXISTS', m.stream) == 1
+  if exists then
+    local info = call('XINFO', 'STREAM', m.stream)
+    for i = 1, #info, 2 do
+      if info[i] == 'last-generated-id' then top = parse(info[i + 1]) end
+    end
+  else
+    m.count, m.bytes, m.latest, m.due = 0, 0, 0, NEVER
+  end
+  m.source, m.seq, m.changed, m.kept = source, 0, true, 0
+  m.epoch = math.max(micros, m.epoch + 1, top + 1)
+  -- An entry that is gone at once: the stream exists, and its next id is above this.
+  local zero = id_of(m.epoch, 0)
+  call('XADD', m.stream, zero, 'm', '')
+  call('XDEL', m.stream, zero)
+  keep(m)
+end
+
+--- Removal ---------------------------------------------------------------------------
+
+local function expiry(body)
+  return tonumber(string.sub(body, -11, -2))
+end
+
+local function sender_of(body)
+  return match(body, '"from":{"did":"([^"]+)"')
+end
+
+-- Whether the id is among those whose senders have been counted.
+local function counted(id, last)
+  local epoch, seq = parse(id)
+  local last_epoch, last_seq = parse(last)
+  return epoch < last_epoch or (epoch == last_epoch and seq <= last_seq)
+end
+
+-- Take entries out of the stream and out of all that is kept about them.
+local function remove(m, entries)
+  if #entries == 0 then return 0 end
+  local ids = {}
+  local last = m.heavy == 1 and call('HGET', m.key .. ':q', '@')
+  for i, entry in ipairs(entries) do
+    ids[i] = entry[1]
+    if last and counted(entry[1], last) then
+      local sender, size = sender_of(entry[2][2]), #entry[2][2]
+      call('HINCRBY', m.key .. ':q', 'n:' .. sender, -1)
+      call('HINCRBY', m.key .. ':q', 'b:' .. sender, -size)
+    end
+  end
+  if m.odd == 1 then call('ZREM', m.key .. ':x', unpack(ids)) end
+  return call('XDEL', m.stream, unpack(ids))
+end
+
+-- Set the bounds right by the stream's length.
+local function correct(m)
+  local length = call('XLEN', m.stream)
+  if m.count > 0 then m.bytes = m.bytes * length / m.count end
+  m.count, m.changed = length, true
+  if length == 0 then m.bytes = 0 end
+end
+
+-- After a removal: perhaps the mailbox is no longer full, heavy, or has no exceptions.
+local function relax(m)
+  if m.odd == 1 and call('EXISTS', m.key .. ':x') == 0 then
+    m.odd, m.changed = 0, true
+  end
+  if m.heavy == 0 then return end
+  correct(m)
+  if m.count < limits.half_messages and m.bytes < limits.half_bytes then
+    m.refusing = 0
+  end
+  if m.count < limits.quarter_messages and m.bytes < limits.quarter_bytes then
+    m.heavy = 0
+    call('DEL', m.key .. ':q')
+  end
+end
+
+-- Remove expired messages, SWEEP of the chain and SWEEP exceptions at most.
+local function sweep(m)
+  local chain, due = {}, NEVER
+  for _, entry in ipairs(call('XRANGE', m.stream, '-', '+', 'COUNT', SWEEP)) do
+    due = expiry(entry[2][2])
+    if due > now then break end
+    chain[#chain + 1] = entry
+  end
+  remove(m, chain)
+  if m.odd == 1 then
+    local odd = {}
+    local set = m.key .. ':x'
+    for _, id in ipairs(call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', 0, SWEEP)) do
+      call('ZREM', set, id)
+      odd[#odd + 1] = call('XRANGE', m.stream, id, id)[1]
+    end
+    remove(m, odd)
+    local first = call('ZRANGE', set, 0, 0, 'WITHSCORES')
+    if first[1] then due = math.min(due, tonumber(first[2])) end
+  end
+  if due <= now and call('XLEN', m.stream) == 0 then due = NEVER end
+  m.due, m.changed = due, true
+  relax(m)
+end
+
+-- Bring the mailbox in order; every function that writes begins with it.
+local function settle(m)
+  if m.source ~= source then new_epoch(m) end
+  if now >= m.due then sweep(m) end
+  keep(m)
+end
+
+-- Whether a function that only reads may answer for this mailbox.
+local function settled(m)
+  return m.source == source and now < m.due and now <= m.kept + DAY
+    and call('EXISTS', m.stream) == 1
+end
+
+--- Quota -----------------------------------------------------------------------------
+
+-- Count the senders of at most SWEEP more entries.
+local function count_senders(m)
+  local shares = m.key .. ':q'
+  local last = call('HGET', shares, '@')
+  local from = last and '(' .. last or '-'
+  local entries = call('XRANGE', m.stream, from, '+', 'COUNT', SWEEP)
+  for _, entry in ipairs(entries) do
+    local sender = sender_of(entry[2][2])
+    call('HINCRBY', shares, 'n:' .. sender, 1)
+    call('HINCRBY', shares, 'b:' .. sender, #entry[2][2])
+    last = entry[1]
+  end
+  if last then call('HSET', shares, '@', last) end
+  if from == '-' then call('EXPIREAT', shares, m.kept + 2 * DAY) end
+end
+
+local function share_refused(m, body)
+  count_senders(m)
+  local shares, sender = m.key .. ':q', sender_of(body)
+  local share = call('HMGET', shares, 'n:' .. sender, 'b:' .. sender, 'r:' .. sender)
+  local count, bytes = tonumber(share[1] or 0), tonumber(share[2] or 0)
+  if count + 1 > limits.half_messages or bytes + #body > limits.half_bytes then
+    call('HSET', shares, 'r:' .. sender, 1)
+    return true
+  end
+  if not share[3] then return false end
+  if count >= limits.quarter_messages or bytes >= limits.quarter_bytes then return true end
+  call('HDEL', shares, 'r:' .. sender)
+  return false
+end
+
+-- Why there is no room for this message, or nil.
+local function refusal(m, body)
+  local size = #body
+  if m.count + 1 <= limits.half_messages and m.bytes + size <= limits.half_bytes then
+    return nil
+  end
+  correct(m)
+  if m.refusing == 1 then
+    if m.count >= limits.half_messages or m.bytes >= limits.half_bytes then return FULL end
+    m.refusing = 0
+  end
+  if m.count + 1 > limits.messages or m.bytes + size > limits.bytes then
+    m.refusing = 1
+    return FULL
+  end
+  if m.count + 1 > limits.half_messages or m.bytes + size > limits.half_bytes then
+    m.heavy = 1
+  end
+  if m.heavy == 1 and share_refused(m, body) then return SHARE end
+  return nil
+end
+
+-- Count a refusal for the owner, and say so at most once a minute.
+local function refuse(m, code)
+  local overflow = m.key .. ':o'
+  local refused = call('HINCRBY', overflow, 'refused', 1)
+  call('HSETNX', overflow, 'since', now)
+  local had = call('HMGET', overflow, 'said', 'told', 'since')
+  if had[2] then call('HSETNX', overflow, 'next', now) end
+  call('EXPIREAT', overflow, now + MEMORY)
+  m.overflow, m.changed = 1, true
+  if not had[1] or now >= had[1] + 60 then
+    call('HSET', overflow, 'said', now)
+    call('SPUBLISH', m.key, 'overflow\t' .. refused .. '\t' .. had[3])
+  end
+  return code
+end
+
+-- What the owner was not yet told: refused and since, zeros for nothing.
+local function overflow_of(m)
+  if m.overflow == 0 then return 0, 0 end
+  local overflow = call('HMGET', m.key .. ':o', 'refused', 'since')
+  return tonumber(overflow[1] or 0), tonumber(overflow[2] or 0)
+end
+
+--- accept ----------------------------------------------------------------------------
+
+-- What is remembered under a key's hash in the stretch before this one.
+local function look_back(m, hash)
+  if m.stretch == limits.stretch and m.past == 0 then return nil end
+  local previous = m.key .. ':k:' .. format('%d', limits.stretch - 1)
+  if m.stretch ~= limits.stretch then
+    local past = call('HLEN', previous)
+    m.past = past > 0 and 1 or 0
+    m.keys = past + call('HLEN', m.key .. limits.remembered)
+    m.changed = true
+  end
+  return call('HGET', previous, hash)
+end
+
+-- Append to the stream; a stream that is not there, or further on, opens a new epoch.
+local function append(m, body, ends)
+  local id = id_of(m.epoch, m.seq + 1)
+  local message = '{"id":"' .. id .. '"' .. body .. ends
+  local added = redis.pcall('XADD', m.stream, 'NOMKSTREAM', id, 'm', message)
+  if type(added) ~= 'string' then
+    new_epoch(m)
+    id = id_of(m.epoch, 1)
+    message = '{"id":"' .. id .. '"' .. body .. ends
+    call('XADD', m.stream, id, 'm', message)
+  end
+  m.seq = m.seq + 1
+  return id, message
+end
+
+-- Note when the message expires, before it is appended; true if it is an exception.
+local function schedule(m, expires)
+  if expires < m.due then m.due = expires end
+  if expires >= m.latest or call('XLEN', m.stream) == 0 then
+    m.latest = expires
+    return false
+  end
+  return true
+end
+
+local function note_exception(m, expires, id)
+  call('ZADD', m.key .. ':x', expires, id)
+  if m.odd == 0 then call('EXPIREAT', m.key .. ':x', m.kept + 2 * DAY) end
+  m.odd = 1
+end
+
+-- The end of a message that lives `ttl` seconds, and when it expires; the last is kept,
+-- because formatting numbers is dear and most messages of a call live equally long.
+local last_ttl, last_now, last_end, last_expires
+
+local function ending(ttl)
+  if ttl ~= last_ttl or now ~= last_now then
+    last_ttl, last_now, last_expires = ttl, now, now + ttl
+    last_end = ',"at":' .. now_text .. ',"expires":' .. format('%d', last_expires) .. '}'
+  end
+  return last_end, last_expires
+end
+
+-- What is remembered under a key's hash; if nothing, remember the next id from now on,
+-- unless the message is refused.
+local function recall(m, remembered, hash, digest, refused)
+  local known = look_back(m, hash)
+  if known then return known end
+  if not refused and m.keys < limits.keys then
+    local value = digest .. id_of(m.epoch, m.seq + 1)
+    if call('HSETNX', remembered, hash, value) == 1 then return nil end
+  end
+  return call('HGET', remembered, hash)
+end
+
+local function store(m, body, ttl, hash, digest)
+  local refused = refusal(m, body)
+  local remembered = hash ~= '' and m.key .. limits.remembered
+  if remembered then
+    local known = recall(m, remembered, hash, digest, refused)
+    if known then
+      if string.sub(known, 1, DIGEST) ~= digest then return CONFLICT end
+      return '=' .. string.sub(known, DIGEST + 1)
+    end
+    if m.keys >= limits.keys then refused = refused or KEYS_FULL end
+  end
+  if refused then return refuse(m, refused) end
+
+  local ends, expires = ending(ttl)
+  local exception = schedule(m, expires)
+  local epoch = m.epoch
+  local id, message = append(m, body, ends)
+  keep(m)
+  if exception then note_exception(m, expires, id) end
+  if remembered then
+    if m.epoch ~= epoch then call('HSET', remembered, hash, digest .. id) end
+    if m.stretch ~= limits.stretch then
+      call('EXPIREAT', remembered, (limits.stretch + 2) * limits.dedup)
+      m.stretch = limits.stretch
+    end
+    m.keys = m.keys + 1
+  end
+  m.count, m.bytes, m.changed = m.count + 1, m.bytes + #body, true
+  call('SPUBLISH', m.key, message)
+  return id
+end
+
+-- Store messages and publish them.
+-- Header: quota in messages, quota in bytes, seconds of a stretch of keys.
+-- For each key: body, seconds until it expires, hash of sender and key ('' for no key),
+-- digest of the payload.
+-- Answers: its id; =id of the first if the key was known; UNKNOWN, CONFLICT or why full.
+local function accept(keys, args)
+  begin()
+  limit(args)
+  local replies, m, n = {}, nil, 4
+  for i, key in ipairs(keys) do
+    if not m or m.key ~= key then
+      if m then save(m) end
+      m = load(key)
+      if m then settle(m) end
+    end
+    replies[i] = m and store(m, args[n], args[n + 1], args[n + 2], args[n + 3]) or UNKNOWN
+    n = n + 4
+  end
+  if m then save(m) end
+  return replies
+end
+
+--- open ------------------------------------------------------------------------------
+
+-- Come in as the owner, or bring a mailbox in order that answered TOUCH.
+-- Header: as accept.
+-- For each key: 1 to make it if it is not there, else 0; what to publish, or ''; how many
+-- ids the owner still holds, and those.
+-- Answers: UNKNOWN, or {1 if there is more to sweep, tail, unread, refused, since, those
+-- of the ids that are gone...}.
+local function open(keys, args)
+  begin()
+  limit(args)
+  local replies, n = {}, 4
+  for i, key in ipairs(keys) do
+    local make, publication, holding = args[n], args[n + 1], tonumber(args[n + 2])
+    local m = load(key) or (make == '1' and create(key))
+    if m then
+      if m.source == source and call('EXISTS', m.stream) == 0 then new_epoch(m) end
+      settle(m)
+      local refused, since = overflow_of(m)
+      local reply = {now >= m.due and 1 or 0, id_of(m.epoch, m.seq),
+        call('XLEN', m.stream), refused, since}
+      for h = n + 3, n + 2 + holding do
+        if not call('XRANGE', m.stream, args[h], args[h])[1] then
+          reply[#reply + 1] = args[h]
+        end
+      end
+      if publication ~= '' then call('SPUBLISH', key, publication) end
+      save(m)
+      replies[i] = reply
+    else
+      replies[i] = UNKNOWN
+    end
+    n = n + 3 + holding
+  end
+  return replies
+end
+
+--- read, tails -----------------------------------------------------------------------
+
+-- Fill `reply` with ids and messages after an id; true if nothing follows the last.
+local function page(m, reply, after, count)
+  local bytes, found = 0, 0
+  while true do
+    local wanted = math.min(count - found + 1, SWEEP)
+    local entries = call('XRANGE', m.stream, '(' .. after, '+', 'COUNT', wanted)
+    for _, entry in ipairs(entries) do
+      local body = entry[2][2]
+      bytes = bytes + #body
+      if found == count or (found > 0 and bytes > PAGE) then return false end
+      found, after = found + 1, entry[1]
+      reply[#reply + 1] = after
+      reply[#reply + 1] = body
+    end
+    if #entries < wanted then return true end
+  end
+end
+
+-- Read messages in order.
+-- For each key: the id after which to begin, how many messages at most.
+-- Answers: TOUCH, UNKNOWN, or {1 if nothing follows, tail, unread, refused, since, id,
+-- message, id, message...}.
+local function read(keys, args)
+  begin()
+  local replies = {}
+  for i, key in ipairs(keys) do
+    local m = load(key)
+    if not m then
+      replies[i] = UNKNOWN
+    elseif not settled(m) then
+      replies[i] = TOUCH
+    else
+      local refused, since = overflow_of(m)
+      local reply = {0, id_of(m.epoch, m.seq), call('XLEN', m.stream), refused, since}
+      if page(m, reply, args[2 * i - 1], tonumber(args[2 * i])) then reply[1] = 1 end
+      replies[i] = reply
+    end
+  end
+  return replies
+end
+
+-- Tell the last id assigned.
+-- Answers: TOUCH, UNKNOWN, or the tail.
+local function tails(keys)
+  begin()
+  local replies = {}
+  for i, key in ipairs(keys) do
+    local m = load(key)
+    if not m then
+      replies[i] = UNKNOWN
+    else
+      replies[i] = settled(m) and id_of(m.epoch, m.seq) or TOUCH
+    end
+  end
+  return replies
+end
+
+--- acknowledge -----------------------------------------------------------------------
+
+local function remove_ids(m, ids)
+  if m.odd == 0 and m.heavy == 0 then return call('XDEL', m.stream, unpack(ids)) end
+  local entries = {}
+  for _, id in ipairs(ids) do
+    entries[#entries + 1] = call('XRANGE', m.stream, id, id)[1]
+  end
+  return remove(m, entries)
+end
+
+-- Remove what is left of the id's epoch, up to it; also true if there is more to remove.
+local function remove_upto(m, id)
+  local epoch, seq = parse(id)
+  if epoch > m.epoch or (epoch == m.epoch and seq > m.seq) then return 0, false end
+  local first = call('XRANGE', m.stream, '-', '+', 'COUNT', 1)[1]
+  if not first then return 0, false end
+  if m.odd == 0 and m.heavy == 0 and parse(first[1]) == epoch then
+    return call('XTRIM', m.stream, 'MINID', '=', id_of(epoch, seq + 1)), false
+  end
+  local entries = call('XRANGE', m.stream, id_of(epoch, 0), id, 'COUNT', REMOVE)
+  return remove(m, entries), #entries == REMOVE
+end
+
+-- Remove messages and say so.
+-- Header: as accept.
+-- For each key: who acks; 0 and an id up to which, or how many ids and those.
+-- Answers: UNKNOWN, or {1 if there is more to remove, removed, unread}.
+local function acknowledge(keys, args)
+  begin()
+  limit(args)
+  local replies, n = {}, 4
+  for i, key in ipairs(keys) do
+    local origin, count = args[n], tonumber(args[n + 1])
+    local last = n + 1 + math.max(count, 1)
+    local m = load(key)
+    if m then
+      settle(m)
+      local removed, more = 0, false
+      if count == 0 then
+        removed, more = remove_upto(m, args[last])
+      else
+        removed = remove_ids(m, {unpack(args, n + 2, last)})
+      end
+      if removed > 0 then
+        relax(m)
+        call('SPUBLISH', key, (count == 0 and 'upto\t' or 'read\t')
+          .. table.concat(args, ' ', n + 2, last) .. '\t' .. origin)
+      end
+      replies[i] = {more and 1 or 0, removed, call('XLEN', m.stream)}
+      save(m)
+    else
+      replies[i] = UNKNOWN
+    end
+    n = last + 1
+  end
+  return replies
+end
+
+--- told, tick ------------------------------------------------------------------------
+
+-- Note how many refusals the owner was told of; forget them once accepting again.
+local function forget_overflow(m, told)
+  local overflow = m.key .. ':o'
+  local had = call('HMGET', overflow, 'refused', 'told', 'next')
+  local refused = tonumber(had[1] or 0)
+  told = math.min(refused, math.max(told, tonumber(had[2] or 0)))
+  if m.refusing == 1 then
+    call('HSET', overflow, 'told', told)
+    if told == refused then call('HDEL', overflow, 'next') end
+  elseif told == refused then
+    call('DEL', overflow)
+    m.overflow, m.changed = 0, true
+  else
+    call('HSET', overflow, 'refused', refused - told, 'since', had[3] or now)
+    call('HDEL', overflow, 'told', 'next')
+  end
+end
+
+-- The owner was told of an overflow.
+-- Header: as accept. For each key: the number refused that it was told.
+-- Answers: UNKNOWN or 'OK'.
+local function told(keys, args)
+  begin()
+  limit(args)
+  local replies = {}
+  for i, key in ipairs(keys) do
+    local m = load(key)
+    if m then
+      settle(m)
+      if m.heavy == 1 then relax(m) end
+      if m.overflow == 1 then forget_overflow(m, tonumber(args[3 + i])) end
+      save(m)
+    end
+    replies[i] = m and 'OK' or UNKNOWN
+  end
+  return replies
+end
+
+-- Publish a number on a channel, to prove that publications arrive.
+-- For each key: the number.
+-- Answers: 'OK'.
+local function tick(keys, args)
+  call = redis.call
+  local replies = {}
+  for i, key in ipairs(keys) do
+    call('SPUBLISH', key, 'tick\t' .. args[i])
+    replies[i] = 'OK'
+  end
+  return replies
+end
+
+-- Without allow-oom a full store could not be emptied.
+redis.register_function{function_name = 'pushd_v1_accept', callback = accept}
+redis.register_function{
+  function_name = 'pushd_v1_open', callback = open, flags = {'allow-oom'}}
+redis.register_function{
+  function_name = 'pushd_v1_read', callback = read, flags = {'no-writes'}}
+redis.register_function{
+  function_name = 'pushd_v1_tails', callback = tails, flags = {'no-writes'}}
+redis.register_function{
+  function_name = 'pushd_v1_acknowledge', callback = acknowledge, flags = {'allow-oom'}}
+redis.register_function{
+  function_name = 'pushd_v1_told', callback = told, flags = {'allow-oom'}}
+redis.register_function{
+  function_name = 'pushd_v1_tick', callback = tick, flags = {'allow-oom'}}

@@ -1,0 +1,287 @@
+"""The connection that hears: publications of the subscribed mailboxes, to one subscriber.
+
+Theory of operation. What was subscribed or unsubscribed during a tick is sent at its end,
+at most 512 channels a command, and a PING behind it: replies and pushes keep their order,
+so the PONG says that everything before it is in effect. After a loss all channels are
+subscribed again in the same way, and the PONG behind them makes the subscriber compare
+its mailboxes, for nobody knows what was published meanwhile.
+
+A connection may be dead without knowing it, so it is trusted only while ticks arrive: a
+number is published every few seconds on a channel of this process, by the same way as
+messages are. When two that were published were not heard, the connection is made anew.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVarTuple
+
+import hiredis
+
+from pushd.errors import PushdError, StoreUnavailable
+from pushd.mailbox.base import Subscriber
+from pushd.mailbox.coalesce import PATIENCE, Coalescer, settle
+from pushd.mailbox.connection import Link, Reply, pack
+from pushd.protocol.ids import MessageId
+from pushd.protocol.messages import Overflow, StoredMessage
+
+log = logging.getLogger("pushd.store")
+
+CHANNELS = 512
+"""Channels in one command, at most."""
+TICK_SECONDS = 5.0
+"""Seconds between ticks."""
+MISSED = 2
+"""Ticks that may be missed, not more."""
+
+_BRACE = ord("{")
+_PING = pack(("PING",))
+
+Args = TypeVarTuple("Args")
+
+
+def channel_of(mailbox: str) -> str:
+    """Name the channel of a mailbox, which is also the root of its keys."""
+    return f"pushd:{{{mailbox}}}"
+
+
+def parse_id(text: bytes) -> MessageId:
+    """Read an id of the store, which needs no checking."""
+    epoch, _, seq = text.partition(b"-")
+    return MessageId(int(epoch), int(seq))
+
+
+def parse_message(text: bytes) -> StoredMessage:
+    """Find the id in a message, the first member of its JSON object."""
+    return StoredMessage(parse_id(text[7 : text.index(b'"', 7)]), text)
+
+
+class Subscriptions:
+    """Keeps channels subscribed and tells the subscriber what they carry.
+
+    Args:
+        subscriber: Hears it.
+        commands: Publishes the ticks.
+    """
+
+    def __init__(self, subscriber: Subscriber, commands: Coalescer) -> None:
+        self._subscriber = subscriber
+        self._commands = commands
+        self._loop = asyncio.get_running_loop()
+        self._link: Link | None = None
+        self._mailboxes: dict[bytes, str] = {}
+        self._changed: dict[str, bool] = {}
+        self._waiters: dict[str, list[asyncio.Future[None]]] = {}
+        self._unconfirmed: dict[str, int] = {}  # in which flush it was asked for
+        self._flush_number = 0
+        self._scheduled = False
+        self._resuming = False
+        self._tick_channel = f"pushd:{{tick-{secrets.token_hex(8)}}}"
+        self._tick = self._published = self._heard = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._impatient: asyncio.TimerHandle | None = None
+
+    def start(self, link: Link) -> None:
+        """Begin to subscribe over this link and to send ticks."""
+        self._link = link
+        self._timer = self._loop.call_later(TICK_SECONDS, self._send_tick)
+
+    def close(self) -> None:
+        """Hear nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._give_up()
+
+    def trouble(self) -> str:
+        """Tell why publications may not arrive, or the empty string."""
+        if self._link is None or self._link.trouble:
+            return self._link.trouble if self._link else "The store was not asked yet."
+        if self._published - self._heard >= MISSED:
+            return "The store's publications do not arrive; the connection is made anew."
+        return ""
+
+    # --- subscribing ---------------------------------------------------------------------
+
+    def subscribe(self, mailbox: str) -> asyncio.Future[None]:
+        """Subscribe; the future is done once the store confirmed it."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        channel = channel_of(mailbox).encode()
+        if channel not in self._mailboxes:
+            self._mailboxes[channel] = mailbox
+            self._unconfirmed[mailbox] = self._flush_number
+            self._change(mailbox, wanted=True)
+        if mailbox in self._unconfirmed:
+            self._waiters.setdefault(mailbox, []).append(future)
+        else:
+            future.set_result(None)
+        return future
+
+    def unsubscribe(self, mailbox: str) -> None:
+        """Unsubscribe; what arrives from now on is not told."""
+        if self._mailboxes.pop(channel_of(mailbox).encode(), None) is not None:
+            self._unconfirmed.pop(mailbox, None)
+            self._done(mailbox, StoreUnavailable())
+            self._change(mailbox, wanted=False)
+
+    def _change(self, mailbox: str, *, wanted: bool) -> None:
+        self._changed[mailbox] = wanted
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Send the changes of this tick, and a PING behind them."""
+        self._scheduled = False
+        connection = self._link.connection if self._link is not None else None
+        if connection is None:
+            self._lose_patience()
+            return
+        changed, self._changed = self._changed, {}
+        wanted = [mailbox for mailbox, on in changed.items() if on]
+        others = [mailbox for mailbox, on in changed.items() if not on]
+        commands = _pack("SUNSUBSCRIBE", others) + _pack("SSUBSCRIBE", wanted) + _PING
+        connection.send(commands, [partial(self._confirmed, wanted, self._flush_number)])
+        self._flush_number += 1
+
+    def _confirmed(self, mailboxes: list[str], flush: int, reply: Reply) -> None:
+        if isinstance(reply, Exception):
+            self._distrust(reply)
+            return
+        for mailbox in mailboxes:
+            if self._unconfirmed.get(mailbox, flush + 1) <= flush:
+                del self._unconfirmed[mailbox]
+                self._done(mailbox, None)
+
+    def _done(self, mailbox: str, error: PushdError | None) -> None:
+        for waiter in self._waiters.pop(mailbox, ()):
+            settle(waiter, error)
+
+    def _distrust(self, error: Exception) -> None:
+        """Make the connection anew after an error: replies may be out of step."""
+        if isinstance(error, hiredis.ReplyError):
+            log.warning("the store refused a subscription: %s", error)
+        if self._link is not None and self._link.connection is not None:
+            self._link.connection.abort()
+
+    # --- the link ------------------------------------------------------------------------
+
+    def opened(self) -> None:
+        """Subscribe to everything wanted; called by the link."""
+        if self._link is None or self._link.connection is None:
+            return
+        if self._impatient is not None:
+            self._impatient.cancel()
+            self._impatient = None
+        self._changed.clear()
+        wanted = list(self._mailboxes.values())
+        self._link.connection.send(
+            pack(("SSUBSCRIBE", self._tick_channel)) + _pack("SSUBSCRIBE", wanted) + _PING,
+            [partial(self._resumed, wanted, self._flush_number, self._resuming)],
+        )
+        self._flush_number += 1
+        self._resuming = True
+        self._heard = self._published = self._tick
+
+    def _resumed(
+        self, mailboxes: list[str], flush: int, resuming: bool, reply: Reply
+    ) -> None:
+        self._confirmed(mailboxes, flush, reply)
+        if resuming and not isinstance(reply, Exception):
+            self._subscriber.interrupted()
+
+    def lost(self) -> None:
+        """Wait a little for the next connection; called by the link."""
+        for mailbox in self._mailboxes.values():
+            self._unconfirmed[mailbox] = self._flush_number
+        self._lose_patience()
+
+    def _lose_patience(self) -> None:
+        if self._impatient is None:
+            self._impatient = self._loop.call_later(PATIENCE, self._give_up)
+
+    def _give_up(self) -> None:
+        """Fail those who wait for a confirmation; their mailboxes are not subscribed."""
+        self._impatient = None
+        for mailbox in list(self._waiters):
+            self._mailboxes.pop(channel_of(mailbox).encode(), None)
+            self._unconfirmed.pop(mailbox, None)
+            self._done(mailbox, StoreUnavailable())
+
+    # --- hearing -------------------------------------------------------------------------
+
+    def pushed(self, pushes: list[list[bytes]]) -> None:
+        """Tell what one network read brought; called by the connection."""
+        fresh: dict[str, list[StoredMessage]] = {}
+        for push in pushes:
+            if push[0] != b"smessage":
+                continue
+            mailbox = self._mailboxes.get(push[1])
+            text = push[2]
+            if mailbox is None:
+                self._hear_tick(text)
+            elif text[0] == _BRACE:
+                message = parse_message(text)
+                if mailbox in fresh:
+                    fresh[mailbox].append(message)
+                else:
+                    fresh[mailbox] = [message]
+            else:
+                if mailbox in fresh:  # publications keep their order
+                    _tell(self._subscriber.published, mailbox, fresh.pop(mailbox))
+                _tell(self._event, mailbox, text)
+        for mailbox, messages in fresh.items():
+            _tell(self._subscriber.published, mailbox, messages)
+
+    def _event(self, mailbox: str, text: bytes) -> None:
+        """Tell what is no message; see the head of functions.lua for the forms."""
+        word, first, second = text.split(b"\t", 2)
+        if word == b"read":
+            ids = [parse_id(id) for id in first.split(b" ")]
+            self._subscriber.acknowledged(mailbox, ids, second.decode())
+        elif word == b"upto":
+            self._subscriber.acknowledged(mailbox, parse_id(first), second.decode())
+        elif word == b"overflow":
+            overflow = Overflow(refused=int(first), since=int(second))
+            self._subscriber.overflowed(mailbox, overflow)
+        elif word == b"joined":
+            self._subscriber.joined(mailbox, second.decode(), first.decode())
+
+    # --- ticks ---------------------------------------------------------------------------
+
+    def _send_tick(self) -> None:
+        self._timer = self._loop.call_later(TICK_SECONDS, self._send_tick)
+        if self._published - self._heard >= MISSED:
+            log.warning("publications do not arrive; connecting anew")
+            if self._link is not None and self._link.connection is not None:
+                self._link.connection.abort()
+            return
+        self._tick += 1
+        number = self._tick
+
+        def done(answer: list[object] | PushdError) -> None:
+            if not isinstance(answer, PushdError):
+                self._published = max(self._published, number)
+
+        self._commands.call("pushd_v1_tick", [self._tick_channel], [number], done)
+
+    def _hear_tick(self, text: bytes) -> None:
+        if text.startswith(b"tick\t"):
+            self._heard = max(self._heard, int(text[5:]))
+
+
+def _pack(command: str, mailboxes: list[str]) -> bytes:
+    """Encode a command over the mailboxes' channels, as often as needed."""
+    return b"".join(
+        pack((command, *map(channel_of, mailboxes[at : at + CHANNELS])))
+        for at in range(0, len(mailboxes), CHANNELS)
+    )
+
+
+def _tell(listener: Callable[[*Args], None], *args: *Args) -> None:
+    """Tell the subscriber; what it raises must not cost others their publications."""
+    try:
+        listener(*args)
+    except Exception:
+        log.exception("the subscriber failed on a publication")
