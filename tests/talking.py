@@ -1,12 +1,13 @@
-"""How people talk to a server in tests: plain HTTP and websockets, no client of ours."""
+"""How people talk to a server in tests: plain HTTP and a plain websocket."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx2
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from pushd.protocol.messages import SUBPROTOCOL
@@ -70,8 +71,9 @@ class Stream:
 
     async def closed(self) -> int | None:
         """Read to the end and return the close code."""
-        async for _ in self._socket:
-            pass
+        with suppress(ConnectionClosed):
+            while True:
+                await self._socket.recv()
         return self._socket.close_code
 
 
