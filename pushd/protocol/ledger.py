@@ -112,10 +112,11 @@ class Ledger:
                 would no longer mean anything.
         """
         again = id in self._handled
+        known = again or id in self._waiting or id in self._places
         if self._overtaken(id):
-            if not (again or id in self._waiting or id in self._places):
+            if not known:
                 raise BadRequest("The server sent a message after a later one.")
-        else:
+        elif id not in self._waiting:
             if not again:
                 self._waiting[id] = self._reached
             self._reached = Cursor(id, epoch)
