@@ -64,6 +64,7 @@ class Authenticator:
         if known is None:
             known = self._recall(token, now)
         if now >= known.expires + self._leeway:
+            # Its bytes stay counted, so the generation only turns a little sooner.
             self._young.pop(token, None)
             raise TokenExpired
         if scope not in known.scope:
