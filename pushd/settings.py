@@ -33,6 +33,13 @@ MINUTE = 60
 DAY = 86_400
 MIB = 1024 * 1024
 
+NOT_YET = {
+    "declared": "that needs a resolver, which this version does not have; set it to open, "
+    "or to listed with PUSHD_OWNERS.",
+    "replicated": "that comes with a later version; set it to fsync or memory.",
+}
+"""What is planned and refused, rather than doing something else than was asked."""
+
 LISTS = ("owners", "allowed_origins")
 """Settings that are lists: separated by commas or white space."""
 
@@ -61,9 +68,9 @@ class Settings(BaseModel):
     """Redis or Valkey, 7.0 or newer: `redis://`, `rediss://` or `unix://`. `REDIS_URL`
     counts where this is unset; without either the server starts a private store."""
 
-    mailboxes: Literal["open", "declared", "listed"] = "open"
+    mailboxes: Literal["open", "listed"] = "open"
     """Who may have a mailbox: `open` everyone, from their first receive token; `listed`
-    the identities of `PUSHD_OWNERS`; `declared` is not there yet."""
+    the identities of `PUSHD_OWNERS`."""
 
     owners: tuple[str, ...] = ()
     """DIDs that may have a mailbox when `PUSHD_MAILBOXES` is `listed`; with commas
@@ -72,9 +79,9 @@ class Settings(BaseModel):
     workers: int = Field(1, ge=1, le=64)
     """Processes that serve, all on one port and one store."""
 
-    durability: Literal["memory", "fsync", "replicated"] = "fsync"
+    durability: Literal["memory", "fsync"] = "fsync"
     """What an accepted message survives: `fsync` the loss of power, `memory` whatever the
-    store does by itself; `replicated` is not there yet."""
+    store does by itself."""
 
     allowed_origins: tuple[str, ...] = ("*",)
     """Web origins whose pages may use this server, with commas between them; `*` is any,
@@ -183,27 +190,22 @@ class Settings(BaseModel):
                 )
         return origins
 
+    @field_validator("mailboxes", "durability", mode="before")
+    @classmethod
+    def _possible(cls, value: object) -> object:
+        if isinstance(value, str) and value in NOT_YET:
+            raise ValueError(NOT_YET[value])
+        return value
+
     @model_validator(mode="after")
-    def _possible(self) -> Self:
-        """Refuse what this version cannot do, rather than doing something else."""
-        if self.mailboxes == "declared":
-            raise ValueError(
-                "PUSHD_MAILBOXES=declared needs a resolver, which this version does not "
-                "have; set it to open, or to listed with PUSHD_OWNERS."
-            )
+    def _owners_fit(self) -> Self:
         if self.mailboxes == "listed" and not self.owners:
             raise ValueError(
                 "PUSHD_MAILBOXES=listed needs PUSHD_OWNERS, the DIDs that may have a "
                 "mailbox."
             )
         if self.owners and self.mailboxes != "listed":
-            raise ValueError(
-                "PUSHD_OWNERS counts only with PUSHD_MAILBOXES=listed; set it."
-            )
-        if self.durability == "replicated":
-            raise ValueError(
-                "PUSHD_DURABILITY=replicated is not there yet; set it to fsync or memory."
-            )
+            raise ValueError("PUSHD_OWNERS counts only with PUSHD_MAILBOXES=listed.")
         return self
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -62,6 +63,14 @@ class Person:
 def bearer(token: str) -> dict[str, str]:
     """Return the headers that carry a token."""
     return {"Authorization": f"Bearer {token}"}
+
+
+def exchange(url: str, request: bytes) -> bytes:
+    """Send bytes to a server and return all it answers; let it close the connection."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as peer:
+        peer.sendall(request)
+        return b"".join(iter(lambda: peer.recv(65536), b""))
 
 
 class RunningServer(uvicorn.Server):
