@@ -1,0 +1,348 @@
+"""The command line `pushdctl`: every command, its flags and what they mean."""
+
+import os
+import secrets
+import sys
+import time
+from collections.abc import Mapping
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from pushd import __version__, talk
+from pushd import demo as demonstration
+from pushd import serve as server
+from pushd.errors import ConfigurationError, PushdError
+from pushd.identity.keys import Algorithm
+from pushd.identity.tokens import make_token
+from pushd.keyfiles import contact_path, create_key, read_contact, read_key
+from pushd.settings import Settings, variable
+
+app = typer.Typer(
+    name="pushdctl",
+    help="A real-time push service for apps whose users own their keys.",
+    epilog="Begin with `pushdctl demo`: it serves, and prints two commands to try.",
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SERVER, KEYS, MESSAGES = "Server", "Keys and tokens", "Messages"
+
+KeyOption = Annotated[
+    Path, typer.Option("--key", metavar="FILE", help="Who speaks: a file of `keygen`.")
+]
+ServerOption = Annotated[
+    str,
+    typer.Option(
+        metavar="URL",
+        help="The server, by the URL it calls its own; tokens are made for it alone.",
+    ),
+]
+ToOption = Annotated[
+    str,
+    typer.Option(metavar="DID|FILE", help="Who gets it: a DID, or a contact file."),
+]
+DEFAULT_SERVER = "http://127.0.0.1:8480"
+
+
+def main() -> None:
+    """Run `pushdctl`; what cannot be is said in one sentence, never as a traceback."""
+    try:
+        app()
+    except ConfigurationError as error:
+        _fail(str(error), status=2)
+    except PushdError as error:
+        _fail(f"{error.detail} ({error.code})", status=1)
+    except OSError as error:
+        _fail(f"{error.strerror or error}", status=1)
+
+
+def _fail(sentence: str, *, status: int) -> None:
+    typer.echo(f"pushdctl: {sentence}", err=True)
+    sys.exit(status)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"pushdctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _pushdctl(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_version, help="Tell it."),
+    ] = False,
+) -> None:
+    pass
+
+
+# --- the server ----------------------------------------------------------------------
+
+PANELS: Mapping[str, tuple[str, ...]] = {
+    "Network": ("host", "port", "public_url", "allowed_origins"),
+    "Store": ("data_dir", "redis_url", "durability"),
+    "Mailboxes": (
+        *("mailboxes", "owners", "max_payload", "max_mailbox_messages"),
+        *("max_mailbox_bytes", "max_sessions", "max_ttl", "dedup"),
+    ),
+    "Running": ("workers", "drain_seconds", "ping_interval", "log_format", "log_level"),
+}
+"""Where the help shows which setting; one that is not here is shown under Other."""
+
+
+def _setting_flags() -> Signature:
+    """Make a flag of every setting, documented as the setting is."""
+    panel = {name: title for title, names in PANELS.items() for name in names}
+    names = sorted(Settings.model_fields, key=[*panel, *Settings.model_fields].index)
+    return Signature(
+        Parameter(
+            name,
+            Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                str | None,
+                typer.Option(
+                    help=Settings.model_fields[name].description,
+                    metavar=_metavar(Settings.model_fields[name]),
+                    envvar=variable(name),
+                    show_default=_default(Settings.model_fields[name]),
+                    rich_help_panel=panel.get(name, "Other"),
+                ),
+            ],
+        )
+        for name in names
+    )
+
+
+def _metavar(field: FieldInfo) -> str:
+    choices = get_args(field.annotation)
+    if choices and all(isinstance(choice, str) for choice in choices):
+        return "|".join(choices)
+    kinds: dict[Any, str] = {int: "NUMBER", Path: "DIRECTORY", str: "TEXT"}
+    return kinds.get(field.annotation, "TEXT")
+
+
+def _default(field: FieldInfo) -> str | bool:
+    default = field.default
+    if default in (None, PydanticUndefined, ()):
+        return False
+    return ",".join(default) if isinstance(default, tuple) else str(default)
+
+
+def serve(**settings: str | None) -> None:
+    """Run a message server.
+
+    Without a flag it serves this machine alone, on port 8480, and keeps everything in
+    `./data` with a store of its own. A flag counts more than its variable, a variable
+    more than the default. Times are seconds, sizes are bytes. A variable `PUSHD_...` that
+    is not listed here is refused: it would be a typo.
+
+    **For others to reach it** set `--host 0.0.0.0` and `--public-url` to the https URL
+    your proxy answers on. **For more than one machine** set `--redis-url` to a Redis or
+    Valkey with `maxmemory-policy noeviction` and `appendfsync always`; all servers on one
+    store are one service. Process hosts may set `PORT` and `REDIS_URL` instead.
+
+    **SIGTERM or Ctrl-C** stops accepting, asks each session to come back, closes them
+    spread over the drain time, stops the store last and exits with 0. A second one does
+    not wait. Exit status 2 means that something asked for cannot be, and a sentence on
+    the standard error says what to set.
+    """
+    flags = {variable(name): value for name, value in settings.items() if value is not None}
+    server.serve({**os.environ, **flags})
+
+
+serve.__signature__ = _setting_flags()  # type: ignore[attr-defined] # read by typer
+app.command(rich_help_panel=SERVER)(serve)
+
+
+@app.command(rich_help_panel=SERVER)
+def demo(
+    data_dir: Annotated[
+        Path,
+        typer.Option(metavar="DIRECTORY", help="Where the keys and the messages stay."),
+    ] = demonstration.DIRECTORY,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="TCP port to listen on, this or none. Without it the first free one.",
+            show_default=f"{demonstration.PORT}, or the next that is free",
+        ),
+    ] = None,
+    throw_away: Annotated[
+        bool,
+        typer.Option("--throw-away", help="Keep nothing: use a directory that vanishes."),
+    ] = False,
+) -> None:
+    """Run a server with two ready identities, Alice and Bob, and show what passes.
+
+    It prints two commands to paste into other terminals, and then every delivery as the
+    server sees it: who wrote to whom, when, and a ciphertext. The next start finds the
+    same keys and all unread messages. `PUSHD_...` variables do not count here.
+    """
+    demonstration.demo(None if throw_away else data_dir, port)
+
+
+# --- keys and tokens -----------------------------------------------------------------
+
+
+@app.command(rich_help_panel=KEYS)
+def keygen(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Where to write it, such as `me.json`.")
+    ],
+    algorithm: Annotated[
+        Algorithm,
+        typer.Option(help="`ES256K` is secp256k1, the one kind that can be encrypted to."),
+    ] = Algorithm.ES256K,
+) -> None:
+    """Make a key, and so an identity.
+
+    The private key goes to *FILE*, which only you can read; nothing that is there already
+    is overwritten. What others need to write to you, the DID and the public key, goes to
+    `<FILE>.pub.json` beside it and to the standard output.
+    """
+    key = create_key(file, algorithm)
+    typer.echo(f"did         {key.did}")
+    typer.echo(f"public key  {key.public.raw.hex()}")
+    typer.echo(f"{file} stays yours; {contact_path(file)} is for others.", err=True)
+
+
+@app.command(rich_help_panel=KEYS)
+def token(
+    key: KeyOption,
+    scope: Annotated[
+        str,
+        typer.Option(
+            metavar="deliver|receive", help="What it allows; both in quotes allow both."
+        ),
+    ],
+    to: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DID|FILE",
+            help="With `deliver`: a recipient. Repeat it for up to 100.",
+        ),
+    ] = None,
+    server: ServerOption = DEFAULT_SERVER,
+    lifetime: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="SECONDS",
+            help="How long it counts; servers take at most 3600 with `deliver`, 86400"
+            " without.",
+        ),
+    ] = 3600,
+) -> None:
+    """Make a bearer token and print it.
+
+    Whoever has it speaks as you until it expires, so it belongs into an `Authorization`
+    header or a first websocket frame, never into a URL.
+    """
+    scopes = set(scope.split())
+    if not scopes or not scopes <= {"deliver", "receive"}:
+        raise ConfigurationError("--scope is deliver, receive, or 'deliver receive'.")
+    if ("deliver" in scopes) != bool(to):
+        raise ConfigurationError("--to belongs to the scope deliver, at least one of it.")
+    typer.echo(
+        make_token(
+            read_key(key),
+            audience=talk.canonical(server),
+            scope=" ".join(sorted(scopes)),
+            to=[read_contact(one).did for one in to or ()],
+            now=time.time(),
+            lifetime=lifetime,
+            jti=secrets.token_urlsafe(16),
+        )
+    )
+
+
+# --- messages ------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel=MESSAGES)
+def send(
+    key: KeyOption,
+    to: ToOption,
+    message_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID]", help="The message ID to encrypt; without it a random one."
+        ),
+    ] = None,
+    to_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEX", help="Public key to encrypt to, where `--to` is a bare DID."
+        ),
+    ] = None,
+    bucket: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Read URL of your bucket, where the message itself is.",
+            show_default=f"{talk.GAIA}<your address>/",
+        ),
+    ] = None,
+    raw: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Send this payload as it is, encrypt nothing."),
+    ] = None,
+    server: ServerOption = DEFAULT_SERVER,
+) -> None:
+    """Deliver an encrypted message ID, and print the id the mailbox gave it.
+
+    A message itself stays in its sender's bucket. What is delivered is its ID in an
+    envelope that only the recipient can open; the server sees who wrote to whom.
+    """
+    if raw is not None and message_id is not None:
+        raise ConfigurationError("A payload is either --raw or an ID, not both.")
+    sender, recipient = read_key(key), read_contact(to, to_key)
+    payload = raw
+    if payload is None:
+        payload = talk.seal(sender, recipient, message_id, bucket)
+    typer.echo(talk.send(sender, recipient.did, payload, server=server))
+
+
+@app.command(rich_help_panel=MESSAGES)
+def listen(
+    key: KeyOption,
+    server: ServerOption = DEFAULT_SERVER,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIRECTORY",
+            help="Where to remember how far you have read. Without it every start begins"
+            " with the first unread message.",
+        ),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="End after so many messages.")
+    ] = None,
+    no_ack: Annotated[
+        bool, typer.Option("--no-ack", help="Show messages and leave them unread.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a line, for scripts.")
+    ] = False,
+) -> None:
+    """Show messages as they arrive, the unread ones first, and acknowledge them.
+
+    An envelope encrypted to your key is shown opened, anything else as the beginning of
+    its payload. A lost connection comes back by itself.
+    """
+    options = talk.Listening(
+        server=server, state_dir=state_dir, count=count, ack=not no_ack, json=json
+    )
+    talk.listen(read_key(key), options)

@@ -1,0 +1,307 @@
+"""Run a server from its settings: claim the port, keep the store, serve, stop in order.
+
+One worker serves in this very process; several run below it (`workers.py`). In either
+case the process that was started owns the embedded store, and stops it last, when nobody
+needs it any more.
+"""
+
+import asyncio
+import ctypes
+import gc
+import logging
+import math
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.lifespan.off import LifespanOff
+
+from pushd import logs, metrics, ports
+from pushd.app import create_app
+from pushd.errors import ConfigurationError
+from pushd.mailbox.embedded import EmbeddedStore
+from pushd.settings import Settings
+from pushd.web.http import Http
+from pushd.web.stream import Stream
+from pushd.workers import MISCONFIGURED, READY, Workers
+
+log = logging.getLogger("pushd.serve")
+
+KEEP_ALIVE = 75
+"""Seconds an idle HTTP connection is kept; longer than load balancers keep theirs."""
+GRACE = 5
+"""Seconds a request may take to end, beyond the time sessions have to drain."""
+COLLECT_AFTER = 10_000
+"""Objects made before the garbage collector looks at the youngest."""
+
+PR_SET_PDEATHSIG = 1
+
+Started = Callable[[], None]
+
+
+def serve(environ: Mapping[str, str]) -> None:
+    """Serve until SIGTERM or SIGINT, and drain; a second signal hurries.
+
+    Args:
+        environ: The settings, as the environment has them.
+
+    Raises:
+        ConfigurationError: If the settings, the port or the store will not do.
+    """
+    settings = Settings.read(environ)
+    logs.configure(settings.log_format, level=settings.log_level)
+    with stoppable(), ports.claim(settings.host, settings.port) as listener:
+        environ = {**environ, "PUSHD_PORT": str(listener.getsockname()[1])}
+        settings = Settings.read(environ)
+        started = partial(announce, settings, ports.url(listener))
+        with store(settings) as store_url:
+            if settings.workers == 1:
+                run(settings, store_url, listener, started=started)
+            else:
+                environ["PUSHD_REDIS_URL"] = store_url
+                supervise(settings, environ, listener, started=started)
+    log.info("stopped")
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGTERM end this process with status 0 and in order, whatever it is doing."""
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def store(settings: Settings) -> Iterator[str]:
+    """Keep the embedded store running if no other is set; yield the store's URL.
+
+    Raises:
+        ConfigurationError: If another server has the data directory.
+    """
+    if settings.redis_url is not None:
+        yield settings.redis_url
+        return
+    embedded = EmbeddedStore(settings.data_dir)
+    try:
+        yield embedded.start()
+    finally:
+        embedded.stop()
+
+
+def run(
+    settings: Settings,
+    store_url: str,
+    listener: socket.socket,
+    *,
+    started: Started,
+    app: Starlette | None = None,
+) -> None:
+    """Serve in this process until a signal.
+
+    Args:
+        settings: Of the app.
+        store_url: Where the mailboxes are.
+        listener: Accepts the connections; closed when the server drains.
+        started: Called once connections are served.
+        app: What to serve; None is the app of these settings.
+
+    Raises:
+        ConfigurationError: If the store is not what the settings ask for.
+    """
+    config = uvicorn.Config(
+        app or create_app(settings, store_url=store_url),
+        loop="uvloop",
+        http=Http,
+        ws=Stream,
+        ws_per_message_deflate=False,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        workers=1,
+        backlog=ports.BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=math.ceil(settings.drain_seconds) + GRACE,
+    )
+    config.load()
+    config.lifespan_class = Lifespan
+    _open_many_files()
+    Server(config, started).run(sockets=[listener])
+
+
+def supervise(
+    settings: Settings,
+    environ: Mapping[str, str],
+    listener: socket.socket,
+    *,
+    started: Started,
+) -> None:
+    """Serve in processes below this one until a signal.
+
+    Args:
+        settings: Say how many workers and how long they drain.
+        environ: The settings, for the workers to read.
+        listener: The claimed address.
+        started: Called once the first worker serves.
+
+    Raises:
+        ConfigurationError: If the store is not what the settings ask for.
+    """
+
+    async def main(counts: str) -> None:
+        workers = Workers(
+            settings.workers,
+            {**environ, metrics.SHARED: counts},
+            drain=settings.drain_seconds + GRACE,
+            started=started,
+            ended=partial(metrics.forget_sessions, directory=Path(counts)),
+        )
+        await workers.run(listener)
+
+    with TemporaryDirectory(prefix="pushd-metrics-") as counts:
+        asyncio.run(main(counts))
+
+
+def announce(settings: Settings, listener_url: str) -> None:
+    """Log what now serves whom, from where, and how well it keeps things."""
+    log.info(
+        "serving",
+        extra={
+            "address": listener_url,
+            "public_url": settings.public_url,
+            "store": where(settings),
+            "durability": settings.durability,
+            "workers": settings.workers,
+        },
+    )
+
+
+def where(settings: Settings) -> str:
+    """Tell where the mailboxes are, and nothing that could be a password."""
+    if settings.redis_url is None:
+        return f"embedded in {settings.data_dir}"
+    parts = urlsplit(settings.redis_url)
+    place = parts.path if parts.scheme == "unix" else parts.hostname
+    return f"{parts.scheme}://{place}"
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which tells when it serves and leaves signals to nobody else."""
+
+    def __init__(self, config: uvicorn.Config, started: Started):
+        super().__init__(config)
+        self._tell = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to serve; then let the garbage collector forget what stays for good.
+
+        Its cost grows with the objects alive, so with connections: it looks at young
+        ones less often, and never at what was made until now.
+        """
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(COLLECT_AFTER, 20, 50)
+        self._tell()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at the first signal, hurry at the second, and end with status 0.
+
+        uvicorn would raise the signal again when it has stopped, and so end this process
+        before the store.
+        """
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Ask the server to stop; the second time, not to wait for anybody."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+class Lifespan(LifespanOff):
+    """The app's lifespan, run directly, so that its errors come out as they are."""
+
+    def __init__(self, config: uvicorn.Config):
+        super().__init__(config)
+        self._app: Starlette = config.app  # type: ignore[assignment] # `run` passed one
+
+    async def startup(self) -> None:
+        """Start the app's parts."""
+        self._context = self._app.router.lifespan_context(self._app)
+        self.state = dict(await self._context.__aenter__() or {})
+
+    async def shutdown(self) -> None:
+        """Stop the app's parts."""
+        await self._context.__aexit__(None, None, None)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
+
+
+def _open_many_files() -> None:
+    """Allow this process as many sockets as it may have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+# --- a worker below the supervisor ----------------------------------------------------
+
+
+def work(descriptor: int, parent: int) -> None:
+    """Serve as one of several workers; the first line printed tells how the start went.
+
+    Args:
+        descriptor: Of the socket that listens, inherited.
+        parent: The process to die with.
+    """
+    _die_with(parent)
+    try:
+        with stoppable(), socket.socket(fileno=descriptor) as listener:
+            settings = Settings.read(os.environ)
+            logs.configure(settings.log_format, level=settings.log_level)
+            with store(settings) as store_url:
+                run(settings, store_url, listener, started=_ready)
+    except ConfigurationError as error:
+        sys.stdout.write(f"{error}\n")
+        sys.exit(MISCONFIGURED)
+
+
+def _ready() -> None:
+    sys.stdout.write(READY)
+    sys.stdout.flush()
+    # Nobody reads on: what else is ever printed goes where the log goes.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, see prctl(2)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("The parent is gone.")
+
+
+if __name__ == "__main__":
+    work(int(sys.argv[1]), int(sys.argv[2]))
