@@ -645,8 +645,6 @@ class ServerSession:
         self.state = State.OPENING
         self._replay_reason = reason
         self._unseen = None
-        if self._waiting:
-            return NOTHING
         return self._open(())
 
     def _wait(self) -> None:
@@ -709,26 +707,16 @@ class ServerSession:
         self._gate = self._reads = self._unseen = None
 
     def _leave(self, code: CloseCode, reason: str, *, retry_after: float) -> Commands:
+        """Tell what to do after the close, and close."""
         if self.state is State.CLOSING:
             return NOTHING
         self.end()
-        closing = Closing(
-            reason=reason, retry_after=retry_after, reconnect=ADVICE[code].reconnect
-        )
+        advice = ADVICE[code].reconnect
+        closing = Closing(reason=reason, retry_after=retry_after, reconnect=advice)
         return [Send(closing), Close(code, reason)]
 
     def _close_for(self, error: PushdError, code: CloseCode, now: float) -> Commands:
-        self.end()
-        commands: Commands = [Send(error_frame(error, now))]
-        if error.retry_after is not None:
-            commands.append(
-                Send(
-                    Closing(
-                        reason=error.code,
-                        retry_after=float(error.retry_after),
-                        reconnect=ADVICE[code].reconnect,
-                    )
-                )
-            )
-        commands.append(Close(code, error.code))
-        return commands
+        """Tell what was wrong, and close."""
+        retry_after = float(error.retry_after or 0)
+        leaving = self._leave(code, error.code, retry_after=retry_after)
+        return [Send(error_frame(error, now)), *leaving]

@@ -297,7 +297,7 @@ def test_an_ack_is_carried_out_and_answered_if_it_has_a_ref() -> None:
 def test_a_bad_frame_is_told_and_closes(frame: AnyClientFrame) -> None:
     """What breaks the protocol is answered with an error and 4400."""
     commands = live().received(frame, NOW)
-    assert [type(sent) for sent in frames(commands)] == [ErrorFrame]
+    assert [type(sent) for sent in frames(commands)] == [ErrorFrame, Closing]
     assert commands[-1] == Close(CloseCode.PROTOCOL_ERROR, "bad_request")
 
 
