@@ -76,7 +76,7 @@ class EmbeddedStore:
         Raises:
             ConfigurationError: If another server has the directory, or none will start.
         """
-        binary = _binary(system=self._system)
+        binary = find_server(system=self._system)
         self._claim()
         try:
             path = self._socket_path()
@@ -261,7 +261,7 @@ def _options(path: str, directory: Path) -> list[str]:
     return [part for name, value in options.items() for part in (f"--{name}", value)]
 
 
-def _binary(*, system: bool) -> str:
+def find_server(*, system: bool) -> str:
     """Find the server: the packaged one, or one of the system if that may be.
 
     Raises:

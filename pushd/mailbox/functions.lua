@@ -50,6 +50,7 @@ in one Cluster slot:
 ]]
 
 local SWEEP = 100       -- entries looked at beyond the call's own, at most
+local STEP = 10         -- of them at a time
 local REMOVE = 1000     -- entries a cumulative ack removes one by one, at most
 local PAGE = 4194304    -- bytes of messages after which a page ends
 local DAY = 86400
@@ -168,6 +169,8 @@ local function new_epoch(m)
     end
   else
     m.count, m.bytes, m.latest, m.due = 0, 0, 0, NEVER
+    m.odd, m.heavy, m.refusing = 0, 0, 0
+    call('DEL', m.key .. ':x', m.key .. ':q')
   end
   m.source, m.seq, m.changed, m.kept = source, 0, true, 0
   m.epoch = math.max(micros, m.epoch + 1, top + 1)
@@ -239,11 +242,16 @@ end
 -- Remove expired messages, SWEEP of the chain and SWEEP exceptions at most.
 local function sweep(m)
   local chain, due = {}, NEVER
-  for _, entry in ipairs(call('XRANGE', m.stream, '-', '+', 'COUNT', SWEEP)) do
-    due = expiry(entry[2][2])
-    if due > now then break end
-    chain[#chain + 1] = entry
-  end
+  local from = '-'
+  repeat
+    local entries = call('XRANGE', m.stream, from, '+', 'COUNT', STEP)
+    for _, entry in ipairs(entries) do
+      due = expiry(entry[2][2])
+      if due > now then break end
+      chain[#chain + 1] = entry
+      from = '(' .. entry[1]
+    end
+  until due > now or #entries < STEP or #chain >= SWEEP
   remove(m, chain)
   if m.odd == 1 then
     local odd = {}
@@ -297,7 +305,7 @@ local function share_refused(m, body)
   local shares, sender = m.key .. ':q', sender_of(body)
   local share = call('HMGET', shares, 'n:' .. sender, 'b:' .. sender, 'r:' .. sender)
   local count, bytes = tonumber(share[1] or 0), tonumber(share[2] or 0)
-  if count + 1 > limits.half_messages or bytes + #body > limits.half_bytes then
+  if count + 1 > math.max(1, limits.half_messages) or bytes + #body > limits.half_bytes then
     call('HSET', shares, 'r:' .. sender, 1)
     return true
   end
@@ -310,7 +318,8 @@ end
 -- Why there is no room for this message, or nil.
 local function refusal(m, body)
   local size = #body
-  if m.count + 1 <= limits.half_messages and m.bytes + size <= limits.half_bytes then
+  if m.heavy == 0 and m.count + 1 <= limits.half_messages
+    and m.bytes + size <= limits.half_bytes then
     return nil
   end
   correct(m)
@@ -318,12 +327,12 @@ local function refusal(m, body)
     if m.count >= limits.half_messages or m.bytes >= limits.half_bytes then return FULL end
     m.refusing = 0
   end
+  if m.count + 1 > limits.half_messages or m.bytes + size > limits.half_bytes then
+    m.heavy = 1
+  end
   if m.count + 1 > limits.messages or m.bytes + size > limits.bytes then
     m.refusing = 1
     return FULL
-  end
-  if m.count + 1 > limits.half_messages or m.bytes + size > limits.half_bytes then
-    m.heavy = 1
   end
   if m.heavy == 1 and share_refused(m, body) then return SHARE end
   return nil
@@ -382,20 +391,17 @@ local function append(m, body, ends)
   return id, message
 end
 
--- Note when the message expires, before it is appended; true if it is an exception.
-local function schedule(m, expires)
+-- Note when the message that was just appended expires.
+local function schedule(m, expires, id)
   if expires < m.due then m.due = expires end
-  if expires >= m.latest or call('XLEN', m.stream) == 0 then
+  if expires >= m.latest or call('XLEN', m.stream) == 1 then
     m.latest = expires
-    return false
+    keep(m)
+  else
+    call('ZADD', m.key .. ':x', expires, id)
+    if m.odd == 0 then call('EXPIREAT', m.key .. ':x', m.kept + 2 * DAY) end
+    m.odd = 1
   end
-  return true
-end
-
-local function note_exception(m, expires, id)
-  call('ZADD', m.key .. ':x', expires, id)
-  if m.odd == 0 then call('EXPIREAT', m.key .. ':x', m.kept + 2 * DAY) end
-  m.odd = 1
 end
 
 -- The end of a message that lives `ttl` seconds, and when it expires; the last is kept,
@@ -436,11 +442,9 @@ local function store(m, body, ttl, hash, digest)
   if refused then return refuse(m, refused) end
 
   local ends, expires = ending(ttl)
-  local exception = schedule(m, expires)
   local epoch = m.epoch
   local id, message = append(m, body, ends)
-  keep(m)
-  if exception then note_exception(m, expires, id) end
+  schedule(m, expires, id)
   if remembered then
     if m.epoch ~= epoch then call('HSET', remembered, hash, digest .. id) end
     if m.stretch ~= limits.stretch then
@@ -449,7 +453,7 @@ local function store(m, body, ttl, hash, digest)
     end
     m.keys = m.keys + 1
   end
-  m.count, m.bytes, m.changed = m.count + 1, m.bytes + #body, true
+  m.count, m.bytes, m.changed = m.count + 1, m.bytes + #message, true
   call('SPUBLISH', m.key, message)
   return id
 end

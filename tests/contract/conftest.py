@@ -1,0 +1,93 @@
+"""Every real store the promises are tested on."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+import pytest
+
+from pushd.mailbox.base import Quota
+from pushd.mailbox.redis import RedisMailboxes
+from tests.contract.stores import KINDS, Ear, Server, missing
+
+QUOTA = Quota(messages=100_000, bytes=64 * 1024 * 1024, dedup=3600)
+
+
+class Connect(Protocol):
+    """Makes mailboxes on a server; they are closed after the test."""
+
+    async def __call__(
+        self, server: Server, ear: Ear | None = None, quota: Quota = QUOTA
+    ) -> RedisMailboxes:
+        """Connect."""
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Name each kind of store; one that is not here is skipped unless it must be."""
+    kind: str = request.param
+    why = missing(kind)
+    if why and kind not in os.environ.get("PUSHD_TEST_STORES", ""):
+        pytest.skip(why)
+    return kind
+
+
+@pytest.fixture(scope="session")
+def server(kind: str) -> Iterator[Server]:
+    """Run a server for all tests that leave it as it was."""
+    with tempfile.TemporaryDirectory(prefix="pushd-") as directory:
+        server = Server(kind, Path(directory))
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def own_server(kind: str) -> Iterator[Server]:
+    """Run a server for one test, which may do it harm."""
+    with tempfile.TemporaryDirectory(prefix="pushd-") as directory:
+        server = Server(kind, Path(directory))
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Make mailboxes in tests, and close them at the end."""
+    made: list[RedisMailboxes] = []
+
+    async def connect(
+        server: Server, ear: Ear | None = None, quota: Quota = QUOTA
+    ) -> RedisMailboxes:
+        mailboxes = RedisMailboxes(
+            server.url, subscriber=ear or Ear(), quota=quota, durability="fsync"
+        )
+        made.append(mailboxes)
+        await mailboxes.start()
+        return mailboxes
+
+    yield connect
+    for mailboxes in made:
+        await mailboxes.close()
+
+
+@pytest.fixture
+def ear() -> Ear:
+    """Hear publications."""
+    return Ear()
+
+
+@pytest.fixture
+async def mailboxes(connect: Connect, server: Server, ear: Ear) -> RedisMailboxes:
+    """Connect to the shared server, with the usual quota."""
+    return await connect(server, ear)
+
+
+@pytest.fixture
+def bob() -> str:
+    """Name a mailbox that no other test uses."""
+    return f"did:test:{uuid4().hex}"
