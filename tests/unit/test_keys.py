@@ -1,7 +1,5 @@
 """Keys and DIDs: made, written, read, and refused when they are none."""
 
-from pathlib import Path
-
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -10,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pushd.errors import BadRequest
-from pushd.identity import keys
 from pushd.identity.keys import Algorithm, PrivateKey, PublicKey, address, validate_did
 
 ALGORITHMS = pytest.mark.parametrize("algorithm", list(Algorithm))
@@ -177,8 +174,3 @@ def test_no_public_key(text: str) -> None:
     """A public key is 33 bytes in hexadecimal and nothing around."""
     with pytest.raises(BadRequest):
         PublicKey.from_hex(text)
-
-
-def test_randomness_is_drawn_in_one_place() -> None:
-    """`secrets` is asked for a private key in exactly one line of keys.py."""
-    assert Path(keys.__file__).read_text().count("secrets.") == 1
