@@ -64,6 +64,12 @@ class Http(HttpToolsProtocol):
         self._relax()
         super().on_headers_complete()
 
+    def shutdown(self) -> None:
+        """Drain, because uvicorn stops: a request that waits for news must not wait on."""
+        if "hub" in self.app_state:
+            self.app_state["hub"].drain(self.app_state["drain_seconds"])
+        super().shutdown()
+
     def _expect(self) -> None:
         if self._deadline is None:
             self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
