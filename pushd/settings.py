@@ -52,7 +52,7 @@ class Settings(BaseModel):
     host: str = "127.0.0.1"
     """Address to listen on; `0.0.0.0` is every IPv4 address of the machine."""
 
-    port: int = Field(8480, ge=0, le=65535)
+    port: int = Field(default=8480, ge=0, le=65535)
     """TCP port to listen on; 0 is any that is free. `PORT` counts where this is unset."""
 
     public_url: str = Field(
@@ -64,7 +64,7 @@ class Settings(BaseModel):
     data_dir: Path = Path("data")
     """Directory of the embedded store; unused with a store of your own."""
 
-    redis_url: str | None = Field(None, repr=False)
+    redis_url: str | None = Field(default=None, repr=False)
     """Redis or Valkey, 7.0 or newer: `redis://`, `rediss://` or `unix://`. `REDIS_URL`
     counts where this is unset; without either the server starts a private store."""
 
@@ -76,7 +76,7 @@ class Settings(BaseModel):
     """DIDs that may have a mailbox when `PUSHD_MAILBOXES` is `listed`; with commas
     between them."""
 
-    workers: int = Field(1, ge=1, le=64)
+    workers: int = Field(default=1, ge=1, le=64)
     """Processes that serve, all on one port and one store."""
 
     durability: Literal["memory", "fsync"] = "fsync"
@@ -87,37 +87,37 @@ class Settings(BaseModel):
     """Web origins whose pages may use this server, with commas between them; `*` is any,
     which is safe because no cookie ever counts."""
 
-    max_payload: int = Field(4096, ge=1, le=4096)
+    max_payload: int = Field(default=4096, ge=1, le=4096)
     """Bytes of the largest payload."""
 
-    max_mailbox_messages: int = Field(100_000, ge=1)
+    max_mailbox_messages: int = Field(default=100_000, ge=1)
     """Unread messages one mailbox holds."""
 
-    max_mailbox_bytes: int = Field(64 * MIB, ge=8192)
+    max_mailbox_bytes: int = Field(default=64 * MIB, ge=8192)
     """Bytes of unread messages one mailbox holds, estimated."""
 
-    max_sessions: int = Field(20, ge=1)
+    max_sessions: int = Field(default=20, ge=1)
     """Sessions one mailbox may have in each process."""
 
-    max_ttl: int = Field(30 * DAY, ge=1, le=30 * DAY)
+    max_ttl: int = Field(default=30 * DAY, ge=1, le=30 * DAY)
     """Seconds until a message expires, at most; also what a delivery without `ttl` gets."""
 
-    dedup: int = Field(7 * DAY, ge=MINUTE)
+    dedup: int = Field(default=7 * DAY, ge=MINUTE)
     """Seconds an idempotency key is remembered, at least."""
 
-    deliver_token_lifetime: int = Field(3600, ge=MINUTE)
+    deliver_token_lifetime: int = Field(default=3600, ge=MINUTE)
     """Seconds from `iat` to `exp` of a deliver token, at most."""
 
-    receive_token_lifetime: int = Field(DAY, ge=MINUTE)
+    receive_token_lifetime: int = Field(default=DAY, ge=MINUTE)
     """Seconds from `iat` to `exp` of a receive token, at most."""
 
-    token_cache_bytes: int = Field(16 * MIB, ge=0)
+    token_cache_bytes: int = Field(default=16 * MIB, ge=0)
     """Bytes of verified tokens that are remembered, so that each is verified once."""
 
-    ping_interval: int = Field(25, ge=1, le=300)
+    ping_interval: int = Field(default=25, ge=1, le=300)
     """Seconds between the pings of a session; two silent intervals close it."""
 
-    drain_seconds: int = Field(10, ge=0, le=600)
+    drain_seconds: int = Field(default=10, ge=0, le=600)
     """Seconds over which a stopping server spreads the closing of its sessions."""
 
     log_format: Literal["text", "json"] = "text"
