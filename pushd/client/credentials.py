@@ -1,0 +1,102 @@
+"""Tokens of one key for one server, made when needed and kept while they last."""
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+from pushd.identity.keys import PrivateKey
+from pushd.identity.tokens import make_token
+
+CACHED = 1000
+"""Tokens that are kept, each for one set of recipients."""
+SKEW = 5.0
+"""Seconds by which two clocks may differ before it is worth correcting."""
+
+
+class _Made(NamedTuple):
+    token: str
+    expires: float
+
+
+class Credentials:
+    """Makes the tokens of an identity.
+
+    Args:
+        key: Signs them.
+        audience: The server's canonical URL, from the app's own settings.
+        scope: What they are for.
+        lifetime: Seconds they are valid.
+        name: Name the identity claims; None claims none.
+        app: Web origin the name belongs to; needed with a name.
+        clock: Returns Unix seconds.
+    """
+
+    def __init__(
+        self,
+        key: PrivateKey,
+        *,
+        audience: str,
+        scope: Literal["deliver", "receive"],
+        lifetime: float,
+        name: str | None = None,
+        app: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._key = key
+        self._audience = audience
+        self._scope = scope
+        self._lifetime = lifetime
+        self._name = name
+        self._app = app
+        self._clock = clock
+        self._offset = 0.0
+        self._made: OrderedDict[tuple[str, ...], _Made] = OrderedDict()
+
+    def token(self, to: Sequence[str] = (), *, new: bool = False) -> str:
+        """Return a token that lasts a while.
+
+        Args:
+            to: Recipients, for a token to deliver.
+            new: Make one that was never used.
+        """
+        to = tuple(to)
+        now = self._clock() + self._offset
+        made = None if new else self._made.get(to)
+        if made is None or made.expires - now < min(60.0, self._lifetime / 4):
+            made = _Made(self._make(to, now), now + self._lifetime)
+            self._made[to] = made
+        self._made.move_to_end(to)
+        if len(self._made) > CACHED:
+            self._made.popitem(last=False)
+        return made.token
+
+    def _make(self, to: tuple[str, ...], now: float) -> str:
+        return make_token(
+            self._key,
+            audience=self._audience,
+            scope=self._scope,
+            now=now,
+            lifetime=self._lifetime,
+            jti=secrets.token_urlsafe(16),
+            to=to,
+            name=self._name,
+            app=self._app,
+        )
+
+    def correct(self, now: float) -> bool:
+        """Take the server's clock, after it refused a token.
+
+        Args:
+            now: Unix seconds there.
+
+        Returns:
+            Whether that changes anything, so that a new token may be accepted.
+        """
+        offset = now - self._clock()
+        if abs(offset - self._offset) <= SKEW:
+            return False
+        self._offset = offset
+        self._made.clear()
+        return True

@@ -1,0 +1,107 @@
+"""The envelope: what a payload says once its recipient has opened it.
+
+It names a message and the bucket it lies in, and travels encrypted to the recipient's
+key: the server never learns either. Anybody can encrypt to a key, so an envelope proves
+nothing by itself; `open_sealed` compares it with whom the server verified as the sender.
+"""
+
+import secrets
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType, field
+
+from pushd.errors import BadRequest
+from pushd.identity import ecies
+from pushd.identity.ecies import CannotOpen
+from pushd.identity.keys import BTC_ADDR, KEY, PrivateKey, PublicKey, address
+
+VERSION = 1
+
+
+class Envelope(Struct, frozen=True, omit_defaults=True):
+    """Which message, from whom, to whom, and where it is.
+
+    Attributes:
+        id: The message's ID, random, at least 128 bits.
+        from_: The sender's DID.
+        to: The recipient's DID.
+        bucket: Read URL of the sender's bucket; its last segment is the sender's address.
+        path: Of the message in the bucket, where that is not `messages/<id>`.
+        app: Web origin of the app both use.
+        name: The sender's name there, as the sender claims.
+    """
+
+    id: str
+    from_: str = field(name="from")
+    to: str
+    bucket: str
+    path: str | UnsetType = UNSET
+    app: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+
+
+class _Versioned(Envelope, frozen=True, kw_only=True):
+    """The form on the wire."""
+
+    v: int
+
+
+_decode = msgspec.json.Decoder(_Versioned).decode
+
+
+def new_id() -> str:
+    """Make an ID for a message: 128 random bits, in letters that suit a URL."""
+    return secrets.token_urlsafe(16)
+
+
+def seal(envelope: Envelope, recipient: PublicKey) -> str:
+    """Make the payload that only `recipient` can open.
+
+    Args:
+        envelope: What to say.
+        recipient: The secp256k1 key of `envelope.to`; did:btc-addr does not reveal it.
+
+    Raises:
+        ValueError: If the key is another identity's, or none that can be encrypted to.
+    """
+    if envelope.to not in (recipient.did, recipient.did_key):
+        raise ValueError("The key is not that of the envelope's recipient.")
+    members = msgspec.to_builtins(envelope)
+    return ecies.encrypt(msgspec.json.encode({"v": VERSION, **members}).decode(), recipient)
+
+
+def open_sealed(payload: str, key: PrivateKey, *, sender: str) -> Envelope:
+    """Open the payload of a message, and check it against who sent it.
+
+    Args:
+        payload: As it came.
+        key: The recipient's.
+        sender: DID the server verified: `message.sender`.
+
+    Raises:
+        CannotOpen: If it is not sealed to this key, or is no envelope, or is one of
+            another sender, to another recipient or into another's bucket.
+    """
+    try:
+        envelope = _decode(ecies.decrypt(payload, key))
+    except msgspec.MsgspecError:
+        raise CannotOpen("What was sealed is no envelope.") from None
+    if envelope.v != VERSION:
+        raise CannotOpen("The envelope is of a version that is not known here.")
+    if envelope.from_ != sender:
+        raise CannotOpen("The envelope names another sender than the server verified.")
+    if envelope.to not in (key.public.did, key.public.did_key):
+        raise CannotOpen("The envelope is meant for another recipient.")
+    if envelope.bucket.rstrip("/").rpartition("/")[2] != _address(sender):
+        raise CannotOpen("The bucket is not the sender's.")
+    return envelope
+
+
+def _address(did: str) -> str:
+    """Return the bucket address of an identity."""
+    if did.startswith(BTC_ADDR):
+        return did.removeprefix(BTC_ADDR)
+    try:
+        return address(PublicKey.from_did(did).raw) if did.startswith(KEY) else ""
+    except BadRequest:
+        return ""

@@ -1,0 +1,373 @@
+"""Send: deliveries to one server, retried until they are accepted or refused for good.
+
+A retry can store nothing twice, as each delivery has a key. So whatever leaves in doubt
+whether a delivery arrived is tried again: a connection that failed or broke, a time-out,
+a server that is busy. What the server refuses for a reason is an error of the table in
+`pushd/errors.py`, raised as its class.
+"""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import NamedTuple, Self, TypeVar
+
+import httpx2
+import msgspec
+from msgspec import Raw, Struct
+
+from pushd.client.credentials import Credentials
+from pushd.errors import ERRORS, BadRequest, Internal, PushdError, Unauthorized
+from pushd.identity.keys import PrivateKey
+from pushd.protocol.client import BACKOFF_BASE, BACKOFF_CAP
+from pushd.protocol.messages import (
+    MAX_BATCH,
+    Accepted,
+    Delivery,
+    Failed,
+    Problem,
+    Results,
+    decode,
+    encode,
+)
+from pushd.protocol.urls import canonical_url
+
+MAX_TOKEN_RECIPIENTS = 100
+"""Recipients one token can name."""
+MAX_TOKEN_NAMES = 5000
+"""Characters of recipients in one token, which keeps it under the 8 KiB it may have."""
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+"""Bytes of deliveries in one request; half of what a server takes."""
+BUSY = frozenset({429, 503})
+"""Statuses of errors that pass by themselves."""
+GATEWAY = frozenset({502, 503, 504})
+"""Statuses with which a proxy says that the server behind it does not answer."""
+
+
+TRANSIENT = (
+    httpx2.TimeoutException,
+    httpx2.NetworkError,
+    httpx2.RemoteProtocolError,
+)
+"""Errors of a connection that another one may not have."""
+
+T = TypeVar("T")
+
+
+class Unreachable(Exception):
+    """No pushd server answered, as often as it was tried."""
+
+
+Outcome = Accepted | PushdError | Unreachable
+"""What became of a delivery."""
+
+
+class _Problem(Struct):
+    """What matters of a problem document (RFC 9457)."""
+
+    code: str
+    detail: str = ""
+    retry_after: int | None = None
+    now: float | None = None
+
+
+_problem = msgspec.json.Decoder(_Problem)
+_accepted = msgspec.json.Decoder(Accepted)
+_results = msgspec.json.Decoder(Results)
+
+
+class Sender:
+    """Delivers for one identity to one server.
+
+        async with Sender(key, server="https://push.example") as sender:
+            await sender.send(bob_did, payload)
+
+    Args:
+        key: The sender's.
+        server: The recipient's server, as the recipient's contact document or the app's
+            settings name it; tokens are valid there alone.
+        name: Name the sender claims; None claims none.
+        app: Web origin the name belongs to; needed with a name.
+        timeout: Seconds one attempt may take.
+        give_up_after: Seconds all attempts of one call may take.
+        token_lifetime: Seconds a token is valid.
+        http: Client to use; None makes one, and closes it.
+        clock: Returns Unix seconds.
+
+    Raises:
+        BadRequest: If `server` is no URL of a server.
+    """
+
+    def __init__(
+        self,
+        key: PrivateKey,
+        *,
+        server: str,
+        name: str | None = None,
+        app: str | None = None,
+        timeout: float = 10.0,
+        give_up_after: float = 60.0,
+        token_lifetime: float = 600.0,
+        http: httpx2.AsyncClient | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.server = canonical_url(server)
+        self._credentials = Credentials(
+            key,
+            audience=self.server,
+            scope="deliver",
+            lifetime=token_lifetime,
+            name=name,
+            app=app,
+            clock=clock,
+        )
+        self._timeout = timeout
+        self._give_up_after = give_up_after
+        self._own_http = http is None
+        self._http = http or httpx2.AsyncClient()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._own_http:
+            await self._http.aclose()
+
+    async def send(
+        self, to: str, payload: str, key: str | None = None, ttl: int | None = None
+    ) -> Accepted:
+        """Deliver a payload, and return once the server keeps it.
+
+        Safe to cancel; whether it was delivered is then unknown, and a call with the
+        same key and payload is safe.
+
+        Args:
+            to: The recipient: a DID, or a name the server can resolve.
+            payload: Opaque text, best encrypted to the recipient.
+            key: At most one delivery with this key is kept for this sender and
+                recipient; None makes a random one.
+            ttl: Seconds until it expires; None is the server's maximum.
+
+        Raises:
+            PushdError: If the server refuses it, or is busy for too long.
+            Unreachable: If no server answered for too long.
+        """
+        delivery = Delivery(to, payload, key or _new_key(), ttl)
+        patience = _Patience(self._give_up_after)
+        answer = await self._post([to], encode(delivery), patience)
+        return _read(answer, _accepted)
+
+    async def send_many(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
+        """Deliver many payloads; one that is refused spoils no other.
+
+        Those without a key get a random one. Order is kept for each recipient, unless a
+        delivery has to be retried.
+
+        Returns:
+            For each delivery, in order, where it is kept or why it is not.
+        """
+        parcels = [_Parcel.of(delivery) for delivery in deliveries]
+        outcomes: dict[int, Outcome] = {}
+        patience = _Patience(self._give_up_after)
+        left = list(range(len(parcels)))
+        while left:
+            for batch in _batches(parcels, left):
+                some = [parcels[place] for place in batch]
+                outcomes.update(zip(batch, await self._batch(some, patience), strict=True))
+            left = [place for place in left if _is_busy(outcomes[place])]
+            if left and not await patience.pause(_longest_wait(outcomes, left)):
+                break
+        return [outcomes[place] for place in range(len(parcels))]
+
+    async def _batch(
+        self, parcels: Sequence["_Parcel"], patience: "_Patience"
+    ) -> Sequence[Outcome]:
+        recipients = list(dict.fromkeys(parcel.to for parcel in parcels))
+        body = encode({"deliveries": [Raw(parcel.json) for parcel in parcels]})
+        try:
+            answer = await self._post(recipients, body, patience)
+            results = _read(answer, _results).results
+        except (PushdError, Unreachable) as error:
+            return [error] * len(parcels)
+        if len(results) != len(parcels):
+            return [Unreachable("The answer is not that of a pushd server.")] * len(parcels)
+        return [
+            _error(result.error) if isinstance(result, Failed) else result
+            for result in results
+        ]
+
+    async def _post(
+        self, to: Sequence[str], body: bytes, patience: "_Patience"
+    ) -> httpx2.Response:
+        """Post until it is answered with success.
+
+        Raises:
+            PushdError: If it is refused for good.
+            Unreachable: If no server answered.
+        """
+        while True:
+            failure: PushdError | Unreachable
+            try:
+                answer = await self._attempt(to, body)
+            except TRANSIENT as error:
+                failure = Unreachable(_lost(self.server, error))
+            else:
+                if answer.is_success:
+                    return answer
+                problem = _read_problem(answer)
+                if self._corrected(problem):
+                    continue
+                failure = _failure(self.server, answer, problem)
+                if not _passes(answer, failure):
+                    raise failure
+            if not await patience.pause(getattr(failure, "retry_after", None) or 0):
+                raise failure
+
+    async def _attempt(self, to: Sequence[str], body: bytes) -> httpx2.Response:
+        return await self._http.post(
+            f"{self.server}/v1/deliveries",
+            content=body,
+            headers={
+                "Authorization": f"Bearer {self._credentials.token(to)}",
+                "Content-Type": "application/json",
+            },
+            timeout=self._timeout,
+            follow_redirects=False,
+        )
+
+    def _corrected(self, problem: _Problem | None) -> bool:
+        """Tell whether a refused token was, and need not be, a matter of the clock."""
+        if problem is None or problem.now is None:
+            return False
+        if not issubclass(ERRORS.get(problem.code, PushdError), Unauthorized):
+            return False
+        return self._credentials.correct(problem.now)
+
+
+class _Patience:
+    """How long a call goes on trying: full jitter, within a bounded time.
+
+    Args:
+        seconds: How long.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+        self._attempts = 0
+
+    async def pause(self, retry_after: float) -> bool:
+        """Wait before the next attempt; False, at once, if there is no time for one."""
+        limit = min(BACKOFF_CAP, BACKOFF_BASE * 2**self._attempts)
+        delay = retry_after + random.random() * limit  # noqa: S311 # spreads load only
+        if time.monotonic() + delay > self._until:
+            return False
+        self._attempts += 1
+        await asyncio.sleep(delay)
+        return True
+
+
+def _new_key() -> str:
+    return secrets.token_urlsafe(16)
+
+
+class _Parcel(NamedTuple):
+    """A delivery as it travels."""
+
+    to: str
+    json: bytes
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> Self:
+        """Encode a delivery, with a key."""
+        if delivery.key is None:
+            delivery = msgspec.structs.replace(delivery, key=_new_key())
+        return cls(delivery.to, encode(delivery))
+
+
+def _batches(parcels: Sequence[_Parcel], places: Sequence[int]) -> Iterator[list[int]]:
+    """Divide places into batches that fit into a request and its token."""
+    batch: list[int] = []
+    recipients: set[str] = set()
+    size = 0
+    for place in places:
+        parcel = parcels[place]
+        together = recipients | {parcel.to}
+        if batch and (
+            len(batch) == MAX_BATCH
+            or size + len(parcel.json) > MAX_BATCH_BYTES
+            or not _fit_into_token(together)
+        ):
+            yield batch
+            batch, together, size = [], {parcel.to}, 0
+        batch.append(place)
+        recipients = together
+        size += len(parcel.json)
+    if batch:
+        yield batch
+
+
+def _fit_into_token(recipients: set[str]) -> bool:
+    names = sum(len(name) + 3 for name in recipients)  # with quotes and comma
+    return len(recipients) <= MAX_TOKEN_RECIPIENTS and names <= MAX_TOKEN_NAMES
+
+
+# --- what an answer means ------------------------------------------------------------
+
+
+def _read(answer: httpx2.Response, decoder: msgspec.json.Decoder[T]) -> T:
+    try:
+        return decode(answer.content, decoder)
+    except BadRequest:
+        raise Unreachable("The answer is not that of a pushd server.") from None
+
+
+def _read_problem(answer: httpx2.Response) -> _Problem | None:
+    try:
+        return decode(answer.content, _problem)
+    except BadRequest:
+        return None
+
+
+def _failure(
+    server: str, answer: httpx2.Response, problem: _Problem | None
+) -> PushdError | Unreachable:
+    if problem is None:
+        return Unreachable(f"{server} answers with {answer.status_code}, and not as pushd.")
+    return _error(problem)
+
+
+def _passes(answer: httpx2.Response, failure: PushdError | Unreachable) -> bool:
+    """Tell whether it is worth trying again."""
+    if isinstance(failure, PushdError):
+        return failure.status in BUSY
+    return answer.status_code in GATEWAY
+
+
+def _error(problem: Problem | _Problem) -> PushdError:
+    if problem.code not in ERRORS:
+        return Internal(f"{problem.code}: {problem.detail}")
+    return ERRORS[problem.code](problem.detail or None, retry_after=problem.retry_after)
+
+
+def _is_busy(outcome: object) -> bool:
+    return isinstance(outcome, PushdError) and outcome.status in BUSY
+
+
+def _longest_wait(outcomes: Mapping[int, object], places: Sequence[int]) -> float:
+    return max(getattr(outcomes[place], "retry_after", None) or 0 for place in places)
+
+
+def _lost(server: str, error: httpx2.TransportError) -> str:
+    # The kind of error only: its text could repeat what was sent.
+    return f"{server} does not answer ({type(error).__name__})."
