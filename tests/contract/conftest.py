@@ -39,20 +39,16 @@ def kind(request: pytest.FixtureRequest) -> str:
 def server(kind: str) -> Iterator[Server]:
     """Run a server for all tests that leave it as it was."""
     with tempfile.TemporaryDirectory(prefix="pushd-") as directory:
-        server = Server(kind, Path(directory))
-        server.start()
-        yield server
-        server.stop()
+        with Server(kind, Path(directory)) as server:
+            yield server
 
 
 @pytest.fixture
 def own_server(kind: str) -> Iterator[Server]:
     """Run a server for one test, which may do it harm."""
     with tempfile.TemporaryDirectory(prefix="pushd-") as directory:
-        server = Server(kind, Path(directory))
-        server.start()
-        yield server
-        server.stop()
+        with Server(kind, Path(directory)) as server:
+            yield server
 
 
 @pytest.fixture

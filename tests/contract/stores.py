@@ -52,6 +52,7 @@ class Server:
             "appendonly": "yes",
             "appendfsync": "always",
             "maxmemory-policy": "noeviction",
+            "repl-diskless-sync-delay": "0",
             **{name.replace("_", "-"): value for name, value in options.items()},
         }
         self._process: subprocess.Popen[bytes] | None = None
@@ -77,19 +78,19 @@ class Server:
             assert time.monotonic() < deadline, "the server does not answer"
             time.sleep(0.005)
 
-    def stop(self) -> None:
-        """Stop it in order; idempotent."""
+    def kill(self) -> None:
+        """Kill it, as a crash would; idempotent."""
         if self._process is not None:
-            self._process.terminate()
+            self._process.kill()
             self._process.wait()
             self._process = None
 
-    def kill(self) -> None:
-        """Kill it, as a crash would."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-        self._process = None
+    def __enter__(self) -> "Server":
+        self.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.kill()
 
     def restart(self) -> None:
         """Kill it and start it again on what it had written."""
