@@ -3,6 +3,9 @@
 Two connections per process: one for commands, where the calls of a tick travel as one
 (`coalesce.py`), and one that hears publications (`subscriptions.py`). This file only
 translates: entries into arguments, replies into results and errors.
+
+What waits for an answer is a `partial` of a method, not a nested function: one that can
+ask again would refer to itself, and leave each call to the garbage collector.
 """
 
 import asyncio
@@ -152,14 +155,7 @@ class RedisMailboxes:
             else:
                 args += (body, ttl, _hash(sender, key), _digest(body))
             size += len(body)
-
-        def done(answers: list[Any] | PushdError) -> None:
-            if isinstance(answers, PushdError):
-                settle(future, answers)
-            else:
-                settle(future, [_stored(answer) for answer in answers])
-
-        self._call("accept", keys, args, done, size=size)
+        self._call("accept", keys, args, partial(_accepted, future), size=size)
         return future
 
     # --- the owner -----------------------------------------------------------------------
@@ -177,39 +173,43 @@ class RedisMailboxes:
         future: asyncio.Future[Opened] = self._loop.create_future()
         ids = [str(id) for id in holding]
         joined = f"joined\t{session}\t{device}" if device else ""
-
-        def ask(publication: str) -> None:
-            args: list[Argument] = [int(create), publication, len(ids), *ids]
-            self._one("open", mailbox, args, future, opened)
-
-        def opened(answer: list[Any]) -> None:
-            more, tail, unread, refused, since, *gone = answer
-            if more:
-                ask("")
-                return
-            gone_ids = tuple(parse_id(id) for id in gone)
-            result = Opened(parse_id(tail), unread, gone_ids, _overflow(refused, since))
-            settle(future, result)
-
-        ask(joined)
+        self._open(mailbox, [int(create), joined, len(ids), *ids], future)
         return future
+
+    def _open(
+        self, mailbox: str, args: Sequence[Argument], future: asyncio.Future[Opened]
+    ) -> None:
+        done = partial(self._opened, mailbox, args, future)
+        self._one("open", mailbox, args, future, done)
+
+    def _opened(
+        self,
+        mailbox: str,
+        args: Sequence[Argument],
+        future: asyncio.Future[Opened],
+        answer: list[Any],
+    ) -> None:
+        """Take the opened mailbox, or sweep on where one call did not sweep it all."""
+        more, tail, unread, refused, since, *gone = answer
+        if more:
+            create, _joined, *holding = args
+            self._open(mailbox, [create, "", *holding], future)
+            return
+        gone_ids = tuple(parse_id(id) for id in gone)
+        result = Opened(parse_id(tail), unread, gone_ids, _overflow(refused, since))
+        settle(future, result)
 
     def read(self, mailbox: str, *, after: MessageId, limit: int) -> asyncio.Future[Page]:
         """Read at most `limit` messages after an id; see `base.Mailboxes`."""
         future: asyncio.Future[Page] = self._loop.create_future()
-
-        def ask() -> None:
-            self._one("read", mailbox, [str(after), limit], future, page, touched=ask)
-
-        def page(answer: list[Any]) -> None:
-            complete, tail, unread, refused, since = answer[:5]
-            pairs = zip(answer[5::2], answer[6::2], strict=True)
-            messages = [StoredMessage(parse_id(id), json) for id, json in pairs]
-            overflow = _overflow(refused, since)
-            settle(future, Page(messages, bool(complete), parse_id(tail), unread, overflow))
-
-        ask()
+        self._read(mailbox, [str(after), limit], future)
         return future
+
+    def _read(
+        self, mailbox: str, args: Sequence[Argument], future: asyncio.Future[Page]
+    ) -> None:
+        again = partial(self._read, mailbox, args, future)
+        self._one("read", mailbox, args, future, partial(_page, future), touched=again)
 
     def tails(self, mailboxes: Sequence[str]) -> asyncio.Future[list[MessageId | None]]:
         """Tell the tail of each mailbox; see `base.Mailboxes`."""
@@ -248,27 +248,38 @@ class RedisMailboxes:
     ) -> asyncio.Future[Acknowledged]:
         """Remove messages; see `base.Mailboxes`."""
         future: asyncio.Future[Acknowledged] = self._loop.create_future()
-        removed = 0
         args: list[Argument]
         if isinstance(what, MessageId):
             args = [origin, 0, str(what)]
         else:
             args = [origin, len(what), *map(str, what)]
-
-        def ask() -> None:
-            self._one("acknowledge", mailbox, args, future, acknowledged)
-
-        def acknowledged(answer: list[int]) -> None:
-            nonlocal removed
-            more, count, unread = answer
-            removed += count
-            if more:
-                ask()
-            else:
-                settle(future, Acknowledged(removed, unread))
-
-        ask()
+        self._acknowledge(mailbox, args, future, 0)
         return future
+
+    def _acknowledge(
+        self,
+        mailbox: str,
+        args: Sequence[Argument],
+        future: asyncio.Future[Acknowledged],
+        removed: int,
+    ) -> None:
+        done = partial(self._acknowledged, mailbox, args, future, removed)
+        self._one("acknowledge", mailbox, args, future, done)
+
+    def _acknowledged(
+        self,
+        mailbox: str,
+        args: Sequence[Argument],
+        future: asyncio.Future[Acknowledged],
+        removed: int,
+        answer: list[int],
+    ) -> None:
+        """Count what was removed, and go on where one call did not remove it all."""
+        more, count, unread = answer
+        if more:
+            self._acknowledge(mailbox, args, future, removed + count)
+        else:
+            settle(future, Acknowledged(removed + count, unread))
 
     def told(self, mailbox: str, overflow: Overflow) -> None:
         """Note that the owner was told of this overflow; see `base.Mailboxes`."""
@@ -322,18 +333,25 @@ class RedisMailboxes:
             done: Called with the answer.
             touched: Asks again, after the mailbox was brought in order.
         """
-
-        def answered(answers: list[Any] | PushdError) -> None:
-            if isinstance(answers, PushdError):
-                settle(future, answers)
-            elif not isinstance(answers[0], int):
-                done(answers[0])
-            elif answers[0] == _TOUCH and touched is not None:
-                self._touch(mailbox, future, touched)
-            else:
-                settle(future, _refusal(answers[0]))
-
+        answered = partial(self._answered, mailbox, future, done, touched)
         self._call(function, [channel_of(mailbox)], args, answered)
+
+    def _answered(
+        self,
+        mailbox: str,
+        future: asyncio.Future[T],
+        done: Callable[[list[Any]], None],
+        touched: Callable[[], None] | None,
+        answers: list[Any] | PushdError,
+    ) -> None:
+        if isinstance(answers, PushdError):
+            settle(future, answers)
+        elif not isinstance(answers[0], int):
+            done(answers[0])
+        elif answers[0] == _TOUCH and touched is not None:
+            self._touch(mailbox, future, touched)
+        else:
+            settle(future, _refusal(answers[0]))
 
     def _touch(
         self, mailbox: str, future: asyncio.Future[T], then: Callable[[], None]
@@ -363,6 +381,23 @@ def _digest(body: bytes) -> bytes:
     marks the payload cannot be inside another member: quotes are escaped there.
     """
     return blake2b(body[body.index(b',"payload":') :], digest_size=8).digest()
+
+
+def _accepted(
+    future: asyncio.Future[list[Stored | PushdError]], answers: list[Any] | PushdError
+) -> None:
+    if isinstance(answers, PushdError):
+        settle(future, answers)
+    else:
+        settle(future, [_stored(answer) for answer in answers])
+
+
+def _page(future: asyncio.Future[Page], answer: list[Any]) -> None:
+    complete, tail, unread, refused, since = answer[:5]
+    pairs = zip(answer[5::2], answer[6::2], strict=True)
+    messages = [StoredMessage(parse_id(id), json) for id, json in pairs]
+    overflow = _overflow(refused, since)
+    settle(future, Page(messages, bool(complete), parse_id(tail), unread, overflow))
 
 
 def _stored(answer: bytes | int) -> Stored | PushdError:
