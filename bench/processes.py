@@ -24,6 +24,7 @@ from bench.records import AUDIENCE
 
 Durability = Literal["memory", "fsync"]
 
+SERVE = (sys.executable, "-m", "pushd", "serve")
 START_TIMEOUT = 20.0
 """Seconds until a server must be ready."""
 STOP_TIMEOUT = 20.0
@@ -140,8 +141,7 @@ def server(
         "PUSHD_DURABILITY": durability,
         "PUSHD_DRAIN_SECONDS": "0",
     }
-    command = [sys.executable, "-m", "pushd", "serve"]
-    with started(command, core=core, log=log, environ=environ) as process:
+    with started(SERVE, core=core, log=log, environ=environ) as process:
         _await(lambda: _ready(port), process, log)
         yield process, port
 
