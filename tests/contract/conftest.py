@@ -38,17 +38,21 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def server(kind: str) -> Iterator[Server]:
     """Run a server for all tests that leave it as it was."""
-    with tempfile.TemporaryDirectory(prefix="pushd-") as directory:
-        with Server(kind, Path(directory)) as server:
-            yield server
+    with (
+        tempfile.TemporaryDirectory(prefix="pushd-") as directory,
+        Server(kind, Path(directory)) as server,
+    ):
+        yield server
 
 
 @pytest.fixture
 def own_server(kind: str) -> Iterator[Server]:
     """Run a server for one test, which may do it harm."""
-    with tempfile.TemporaryDirectory(prefix="pushd-") as directory:
-        with Server(kind, Path(directory)) as server:
-            yield server
+    with (
+        tempfile.TemporaryDirectory(prefix="pushd-") as directory,
+        Server(kind, Path(directory)) as server,
+    ):
+        yield server
 
 
 @pytest.fixture

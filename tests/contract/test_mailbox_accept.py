@@ -48,7 +48,7 @@ async def test_concurrent_deliveries_keep_the_order_of_their_calls(
     results = await asyncio.gather(*[mailboxes.accept([entry(bob)]) for _ in range(500)])
     ids = [result.id.seq for [result] in results if isinstance(result, Stored)]
     assert list(range(1, 501)) == ids
-    assert 500 == len(await unread(mailboxes, bob))
+    assert len(await unread(mailboxes, bob)) == 500
 
 
 async def test_what_is_stored_is_what_is_read(mailboxes: RedisMailboxes, bob: str) -> None:
@@ -87,7 +87,7 @@ async def test_a_key_outlives_its_message(mailboxes: RedisMailboxes, bob: str) -
     [first] = await accept(mailboxes, entry(bob, key="k"))
     await mailboxes.acknowledge(bob, [first.id])
     assert [Stored(first.id, True)] == await accept(mailboxes, entry(bob, key="k"))
-    assert [] == await unread(mailboxes, bob)
+    assert await unread(mailboxes, bob) == []
 
 
 async def test_the_same_key_for_another_payload_conflicts(
@@ -124,7 +124,7 @@ async def test_keys_are_the_senders_and_the_mailboxs_own(
         entry(bob, sender=CAROL, key="k"),
         entry(other, key="k"),
     )
-    assert [False] * 3 == [one.duplicate for one in stored]
+    assert [one.duplicate for one in stored] == [False] * 3
 
 
 async def test_without_a_key_everything_is_stored(
@@ -178,7 +178,7 @@ async def test_a_missing_mailbox_is_unknown(mailboxes: RedisMailboxes, bob: str)
         await mailboxes.read(bob, after=START, limit=1)
     with pytest.raises(UnknownMailbox):
         await mailboxes.acknowledge(bob, [MessageId(1, 1)])
-    assert [None] == await mailboxes.tails([bob])
+    assert await mailboxes.tails([bob]) == [None]
 
 
 async def test_one_bad_entry_spoils_no_other(mailboxes: RedisMailboxes, bob: str) -> None:
@@ -193,7 +193,7 @@ async def test_one_bad_entry_spoils_no_other(mailboxes: RedisMailboxes, bob: str
         ]
     )
     assert [Stored, UnknownMailbox, KeyConflict, Stored] == [type(r) for r in results]
-    assert 2 == len(await unread(mailboxes, bob))
+    assert len(await unread(mailboxes, bob)) == 2
 
 
 async def test_a_batch_of_a_thousand_over_many_mailboxes(
@@ -213,7 +213,7 @@ async def test_a_batch_of_a_thousand_over_many_mailboxes(
 
 async def test_an_empty_batch_is_answered(mailboxes: RedisMailboxes) -> None:
     """Nothing to store is nothing stored."""
-    assert [] == await mailboxes.accept([])
+    assert await mailboxes.accept([]) == []
 
 
 async def test_a_key_survives_a_new_epoch(

@@ -57,7 +57,7 @@ async def test_after_a_restart_nobody_sees_the_old_tail(
     own_server.restart()
     mailboxes = await connect(own_server)
     tail = await look(mailboxes, bob, ids[-1])
-    assert 0 == tail.seq
+    assert tail.seq == 0
     assert tail.epoch > ids[-1].epoch
     assert ids == await unread(mailboxes, bob)
     assert tail == await _tails(mailboxes, bob, tail)
@@ -72,7 +72,7 @@ async def test_a_new_epoch_counts_from_one_behind_the_old_messages(
     own_server.restart()
     mailboxes = await connect(own_server)
     new = await store_three(mailboxes, bob)
-    assert [1, 2, 3] == [id.seq for id in new]
+    assert [id.seq for id in new] == [1, 2, 3]
     assert old + new == await unread(mailboxes, bob)
 
 
@@ -113,7 +113,7 @@ async def test_an_epoch_ends_once_per_restart(
         *[mailboxes.tails([bob]) for _ in range(20)],
         *[mailboxes.tails([bob, bob]) for _ in range(20)],
     )
-    assert 1 == len({tail for answer in answers for tail in answer})
+    assert len({tail for answer in answers for tail in answer}) == 1
 
 
 async def test_a_lost_stream_is_a_new_epoch(
@@ -132,7 +132,7 @@ async def _accept(mailboxes: RedisMailboxes, bob: str, old: MessageId) -> Messag
     [first, again] = await mailboxes.accept([entry(bob, key="k")] * 2)
     assert isinstance(first, Stored)
     assert isinstance(again, Stored)
-    assert 1 == first.id.seq
+    assert first.id.seq == 1
     assert first.id == again.id
     return first.id
 
@@ -144,7 +144,7 @@ async def test_lost_state_is_a_new_epoch(
     ids = await store_three(mailboxes, bob)
     with server.client() as client:
         client.delete(f"pushd:{{{bob}}}:m")
-    assert [None] == await mailboxes.tails([bob])
+    assert await mailboxes.tails([bob]) == [None]
     opened = await mailboxes.open(bob, create=True)
     assert opened.tail.epoch > ids[-1].epoch
     assert ids == await unread(mailboxes, bob)
@@ -172,7 +172,7 @@ async def test_a_stream_that_is_ahead_opens_a_new_epoch(
         client.xadd(f"pushd:{{{bob}}}:s", {"m": "x"}, id=ahead)
         client.xdel(f"pushd:{{{bob}}}:s", ahead)
     new = await store_three(mailboxes, bob)
-    assert [1, 2, 3] == [id.seq for id in new]
+    assert [id.seq for id in new] == [1, 2, 3]
     assert new[0].epoch > ids[0].epoch
 
 

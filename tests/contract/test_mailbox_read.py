@@ -34,7 +34,7 @@ async def test_pages_follow_each_other(mailboxes: RedisMailboxes, bob: str) -> N
     assert (ids[:120], False) == ([m.id for m in first.messages], first.complete)
     assert (ids[120:], True) == ([m.id for m in second.messages], second.complete)
     assert (ids[-1], 250) == (second.tail, second.unread)
-    assert [] == (await mailboxes.read(bob, after=ids[-1], limit=1)).messages
+    assert (await mailboxes.read(bob, after=ids[-1], limit=1)).messages == []
 
 
 async def test_a_page_of_one(mailboxes: RedisMailboxes, bob: str) -> None:
@@ -65,7 +65,7 @@ async def test_a_message_larger_than_a_page_is_still_read(
     await mailboxes.open(bob, create=True)
     await mailboxes.accept([entry(bob, "x" * (MAX_PAGE_BYTES + 1)), entry(bob)])
     page = await mailboxes.read(bob, after=START, limit=10)
-    assert (1, False) == (len(page.messages), page.complete)
+    assert (len(page.messages), page.complete) == (1, False)
 
 
 async def test_tails_of_many_mailboxes(mailboxes: RedisMailboxes, bob: str) -> None:
@@ -76,7 +76,7 @@ async def test_tails_of_many_mailboxes(mailboxes: RedisMailboxes, bob: str) -> N
     ids = [result.id for result in results if isinstance(result, Stored)]
     assert ids + [None] * 600 == await mailboxes.tails(names)
     assert [ids[0], None, ids[0]] == await mailboxes.tails([names[0], names[-1], names[0]])
-    assert [] == await mailboxes.tails([])
+    assert await mailboxes.tails([]) == []
 
 
 async def test_what_a_device_holds_and_is_gone(mailboxes: RedisMailboxes, bob: str) -> None:
@@ -86,14 +86,14 @@ async def test_what_a_device_holds_and_is_gone(mailboxes: RedisMailboxes, bob: s
     unknown = MessageId(1, 1)
     opened = await mailboxes.open(bob, create=True, holding=[unknown, *ids])
     assert (unknown, ids[0], ids[2]) == opened.gone
-    assert 2 == opened.unread
+    assert opened.unread == 2
 
 
 # --- acks ----------------------------------------------------------------------------
 
 
 async def test_ack_of_ids(mailboxes: RedisMailboxes, bob: str) -> None:
-    """Exactly these are removed; again, or unknown ones, remove nothing and are no error."""
+    """Exactly these are removed; again, or unknown ones, remove nothing, without error."""
     ids = await deliver(mailboxes, bob, 5)
     some = [ids[1], ids[3], MessageId(1, 1)]
     assert Acknowledged(2, 3) == await mailboxes.acknowledge(bob, some)
@@ -174,7 +174,7 @@ async def test_publications_arrive_in_order(
         (ids[2], ""),
         ("my\tphone ☎", "s1"),
     ] == [heard.details for heard in ear.heard if heard.what != "published"]
-    assert "published" == ear.what()[-1]
+    assert ear.what()[-1] == "published"
 
 
 async def test_a_burst_comes_in_few_pieces(
@@ -205,7 +205,7 @@ async def test_an_ack_of_nothing_is_not_published(
         await mailboxes.acknowledge(bob, ids)
     [last] = await deliver(mailboxes, bob, 1)
     await until(lambda: last in ear.messages(bob))
-    assert ["published", "acknowledged", "published"] == ear.what()
+    assert ear.what() == ["published", "acknowledged", "published"]
 
 
 async def test_after_unsubscribing_nothing_is_heard(
@@ -220,7 +220,7 @@ async def test_after_unsubscribing_nothing_is_heard(
     await deliver(mailboxes, bob, 1)
     [heard] = await deliver(mailboxes, other, 1)
     await until(lambda: heard in ear.messages(other))
-    assert [] == ear.messages(bob)
+    assert ear.messages(bob) == []
     mailboxes.unsubscribe(other)
     await mailboxes.subscribe(bob)
     [second] = await deliver(mailboxes, bob, 1)
