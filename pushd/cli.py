@@ -1,5 +1,6 @@
 """The command line `pushdctl`: every command, its flags and what they mean."""
 
+import asyncio
 import os
 import secrets
 import sys
@@ -14,8 +15,6 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pushd import __version__, talk
-from pushd import demo as demonstration
-from pushd import serve as server
 from pushd.errors import ConfigurationError, PushdError
 from pushd.identity.keys import Algorithm
 from pushd.identity.tokens import make_token
@@ -79,7 +78,9 @@ def _version(asked: bool) -> None:
 def _pushdctl(
     version: Annotated[
         bool,
-        typer.Option("--version", is_eager=True, callback=_version, help="Tell it."),
+        typer.Option(
+            "--version", is_eager=True, callback=_version, help="Tell the version."
+        ),
     ] = False,
 ) -> None:
     pass
@@ -103,24 +104,20 @@ def _setting_flags() -> Signature:
     """Make a flag of every setting, documented as the setting is."""
     panel = {name: title for title, names in PANELS.items() for name in names}
     names = sorted(Settings.model_fields, key=[*panel, *Settings.model_fields].index)
-    return Signature(
-        Parameter(
-            name,
-            Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[
-                str | None,
-                typer.Option(
-                    help=Settings.model_fields[name].description,
-                    metavar=_metavar(Settings.model_fields[name]),
-                    envvar=variable(name),
-                    show_default=_default(Settings.model_fields[name]),
-                    rich_help_panel=panel.get(name, "Other"),
-                ),
-            ],
-        )
-        for name in names
+    return Signature([_flag(name, panel.get(name, "Other")) for name in names])
+
+
+def _flag(name: str, panel: str) -> Parameter:
+    field = Settings.model_fields[name]
+    option = typer.Option(
+        help=field.description,
+        metavar=_metavar(field),
+        envvar=variable(name),
+        show_default=_default(field),
+        rich_help_panel=panel,
     )
+    annotation = Annotated[str | None, option]
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def _metavar(field: FieldInfo) -> str:
@@ -156,6 +153,8 @@ def serve(**settings: str | None) -> None:
     not wait. Exit status 2 means that something asked for cannot be, and a sentence on
     the standard error says what to set.
     """
+    from pushd import serve as server  # here, for the other commands need no server
+
     flags = {variable(name): value for name, value in settings.items() if value is not None}
     server.serve({**os.environ, **flags})
 
@@ -169,14 +168,14 @@ def demo(
     data_dir: Annotated[
         Path,
         typer.Option(metavar="DIRECTORY", help="Where the keys and the messages stay."),
-    ] = demonstration.DIRECTORY,
+    ] = Path("data/demo"),
     port: Annotated[
         int | None,
         typer.Option(
-            min=1,
+            min=0,
             max=65535,
-            help="TCP port to listen on, this or none. Without it the first free one.",
-            show_default=f"{demonstration.PORT}, or the next that is free",
+            help="TCP port to listen on, this or none; 0 is any that is free.",
+            show_default="8480, or the next that is free",
         ),
     ] = None,
     throw_away: Annotated[
@@ -190,6 +189,8 @@ def demo(
     server sees it: who wrote to whom, when, and a ciphertext. The next start finds the
     same keys and all unread messages. `PUSHD_...` variables do not count here.
     """
+    from pushd import demo as demonstration  # here, for the other commands need no server
+
     demonstration.demo(None if throw_away else data_dir, port)
 
 
@@ -312,7 +313,8 @@ def send(
     payload = raw
     if payload is None:
         payload = talk.seal(sender, recipient, message_id, bucket)
-    typer.echo(talk.send(sender, recipient.did, payload, server=server))
+    server = talk.canonical(server)
+    typer.echo(asyncio.run(talk.send(sender, recipient.did, payload, server=server)))
 
 
 @app.command(rich_help_panel=MESSAGES)

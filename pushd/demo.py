@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from socket import socket
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from rich.console import Console
@@ -24,14 +24,12 @@ from starlette.applications import Starlette
 from pushd import logs, ports, serve
 from pushd.app import create_app
 from pushd.errors import ConfigurationError
-from pushd.hub import Hub
 from pushd.keyfiles import contact_path, create_key, read_key
-from pushd.mailbox.base import Mailboxes
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Message, Overflow, StoredMessage, decode
 from pushd.settings import Settings
+from pushd.web.parts import Parts
 
-DIRECTORY = Path("data/demo")
 HOST = "127.0.0.1"
 PORT = 8480
 PORTS_TRIED = 100
@@ -87,7 +85,8 @@ def greet(console: Console, place: Path, url: str) -> None:
     send = [*_command(), "send", "--key", _near(alice), "--to", to, *server, "hello"]
     if server:
         console.print(f"Port {PORT} is taken or was not wanted.")
-    console.print(f"[bold]pushd serves at {url}[/bold] and keeps all in {_near(place)}.\n")
+    serves = Text(f"pushd serves at {url}", style="bold")
+    console.print(serves, f"and keeps all in {_near(place)}.\n", soft_wrap=True)
     console.print("To listen as Bob, paste into another terminal:\n")
     console.print(f"    {shlex.join(listen)}\n", style="green", soft_wrap=True)
     console.print("To send to him as Alice, paste into a third:\n")
@@ -105,13 +104,12 @@ def observe(app: Starlette, people: People, console: Console) -> None:
     @asynccontextmanager
     async def observed(app: Any) -> AsyncIterator[Mapping[str, Any]]:
         async with lifespan(app) as state:
-            hub: Hub = state["hub"]
-            mailboxes: Mailboxes = state["mailboxes"]
+            parts = cast(Parts, state)
             for did in people:
-                await mailboxes.open(did, create=True)
-                await mailboxes.subscribe(did)
-                hub.join(Watcher(did, people, console))
-            yield state
+                await parts["mailboxes"].open(did, create=True)
+                await parts["mailboxes"].subscribe(did)
+                parts["hub"].join(Watcher(did, people, console))
+            yield parts
 
     app.router.lifespan_context = observed
 

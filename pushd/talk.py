@@ -1,44 +1,19 @@
 """Sending and listening from the command line, and how both are shown."""
 
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-from msgspec import UNSET, Struct, UnsetType, field
-
+from pushd.client import envelope
+from pushd.client.envelope import Envelope, new_id
 from pushd.errors import BadRequest, ConfigurationError
-from pushd.identity import ecies
 from pushd.identity.keys import BTC_ADDR, PrivateKey
 from pushd.keyfiles import Contact
 from pushd.protocol.urls import canonical_url
 
 GAIA = "https://gaia.blockstack.org/hub/"
 """Where a bucket is read that its owner did not put anywhere else."""
-
-
-class Envelope(Struct):
-    """What is encrypted into a payload: which message, and where it is.
-
-    Attributes:
-        v: Version of this form, 1.
-        id: The message's ID, chosen by its sender.
-        from_: The sender's DID.
-        to: The recipient's DID.
-        bucket: Read URL of the sender's bucket; it ends with the sender's address.
-        path: Of the message in the bucket, where that is not `messages/<id>`.
-        app: Web origin of the app both use.
-        name: The sender's name there, as the sender claims.
-    """
-
-    v: int
-    id: str
-    from_: str = field(name="from")
-    to: str
-    bucket: str
-    path: str | UnsetType = UNSET
-    app: str | UnsetType = UNSET
-    name: str | UnsetType = UNSET
+PATIENCE = 10.0
+"""Seconds a server that does not answer is tried again."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +54,26 @@ def seal(sender: PrivateKey, recipient: Contact, id: str | None, bucket: str | N
     """
     if bucket is None and not sender.did.startswith(BTC_ADDR):
         raise ConfigurationError("Only an ES256K key has a bucket; name one by --bucket.")
-    envelope = Envelope(
-        v=1,
-        id=id or secrets.token_urlsafe(16),
+    letter = Envelope(
+        id=id or new_id(),
         from_=sender.did,
         to=recipient.did,
         bucket=bucket or f"{GAIA}{sender.did.removeprefix(BTC_ADDR)}/",
     )
     try:
-        return ecies.encrypt(msgspec.json.encode(envelope).decode(), recipient.key())
+        return envelope.seal(letter, recipient.key())
     except ValueError as error:
         raise ConfigurationError(f"{recipient.did}: {error}") from None
+
+
+async def send(sender: PrivateKey, to: str, payload: str, *, server: str) -> str:
+    """Deliver a payload, and return the id the mailbox gave it.
+
+    Raises:
+        PushdError: If the server refuses it.
+        Unreachable: If no server answers.
+    """
+    from pushd.client.sender import Sender
+
+    async with Sender(sender, server=server, give_up_after=PATIENCE) as line:
+        return (await line.send(to, payload)).id
