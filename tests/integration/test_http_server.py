@@ -1,5 +1,6 @@
 """What every path has in common, over a real socket: problems, CORS, health, metrics."""
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.harness import Person, RunningServer, serving
+from pushd.web import http as http_connection
+from tests.harness import Person, RunningServer, exchange, serving
+from tests.talking import listening
 
 PATHS = {
     "/v1/deliveries": "OPTIONS, POST",
@@ -71,6 +74,30 @@ async def test_the_stream_needs_an_upgrade(http: httpx2.AsyncClient) -> None:
     answer = await http.get("/v1/stream", headers={"Accept": "text/event-stream"})
     assert problem(answer) == (426, "bad_request")
     assert "event streams" in answer.json()["detail"]
+
+
+async def test_a_body_that_does_not_come_holds_no_connection(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a body and silence: the connection is cut."""
+    monkeypatch.setattr(http_connection, "BODY_SECONDS", 0.2)
+    alice = Person(server.url)
+    token = alice.token("deliver", alice.did).encode()
+    request = (
+        b"POST /v1/deliveries HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
+        b"Authorization: Bearer %b\r\n\r\n{"
+    )
+    with contextlib.suppress(ConnectionResetError):
+        assert exchange(server.url, request % token) == b""
+
+
+async def test_a_stream_is_no_body_that_does_not_come(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once upgraded, a connection may be silent as long as the stream allows."""
+    monkeypatch.setattr(http_connection, "BODY_SECONDS", 0)
+    async with listening(Person(server.url), server.url) as stream:
+        await stream.next("caught_up")
 
 
 # --- CORS ----------------------------------------------------------------------------
