@@ -64,12 +64,12 @@ class FileCursors:
     """Keeps progress in a directory, a file for each identity and server.
 
     Args:
-        directory: Where; it is made if it is not there. No other process may use it for
-            the same identity and server.
+        directory: Where, `~` included; it is made if it is not there. No other process
+            may use it for the same identity and server.
     """
 
     def __init__(self, directory: Path | str) -> None:
-        self.directory = Path(directory)
+        self.directory = Path(directory).expanduser()
 
     async def load(self, identity: str, server: str) -> Progress | None:
         """Return what was saved last, None if nothing was.

@@ -16,7 +16,7 @@ from typing import NamedTuple, Self, TypeVar
 
 import httpx2
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from pushd.client.credentials import Credentials
 from pushd.errors import ERRORS, BadRequest, Internal, PushdError, Unauthorized
@@ -26,9 +26,7 @@ from pushd.protocol.messages import (
     MAX_BATCH,
     Accepted,
     Delivery,
-    Failed,
     Problem,
-    Results,
     decode,
     encode,
 )
@@ -73,9 +71,30 @@ class _Problem(Struct):
     now: float | None = None
 
 
+class _Result(Struct):
+    """A place in the answer to a batch: what `Accepted` has, or what `Failed` has."""
+
+    id: str = ""
+    mailbox: str = ""
+    duplicate: bool = False
+    error: Problem | UnsetType = UNSET
+
+    def outcome(self) -> Outcome:
+        """Return what it says."""
+        if self.error is not UNSET:
+            return _error(self.error)
+        return Accepted(self.id, self.mailbox, self.duplicate)
+
+
+class _Results(Struct):
+    """The answer to a batch."""
+
+    results: list[_Result]
+
+
 _problem = msgspec.json.Decoder(_Problem)
 _accepted = msgspec.json.Decoder(Accepted)
-_results = msgspec.json.Decoder(Results)
+_results = msgspec.json.Decoder(_Results)
 
 
 class Sender:
@@ -202,10 +221,7 @@ class Sender:
             return [error] * len(parcels)
         if len(results) != len(parcels):
             return [Unreachable("The answer is not that of a pushd server.")] * len(parcels)
-        return [
-            _error(result.error) if isinstance(result, Failed) else result
-            for result in results
-        ]
+        return [result.outcome() for result in results]
 
     async def _post(
         self, to: Sequence[str], body: bytes, patience: "_Patience"

@@ -15,7 +15,8 @@ acked only after they handled it, and that the cursor never passes one they did 
 `Ledger` keeps those books. While as many messages are with the listeners as the window is
 wide, nothing more is reported as seen, so a slow app is never flooded.
 
-Time and randomness are arguments: Unix seconds, and a function returning 0.0 to 1.0.
+Time and randomness are arguments: seconds of any clock that does not jump, and a function
+returning 0.0 to 1.0.
 """
 
 from collections.abc import Callable
@@ -188,8 +189,8 @@ class ClientSession:
 
     Attributes:
         status: How the connection stands.
-        clock_offset: Seconds to add to the own clock to get the server's, as far as a
-            refused token showed.
+        server_time: What the server's clock said, in Unix seconds, when it refused the
+            last token; None if it did not.
     """
 
     def __init__(
@@ -201,7 +202,7 @@ class ClientSession:
         device: str | None = None,
     ) -> None:
         self.status = Status(Phase.CONNECTING)
-        self.clock_offset = 0.0
+        self.server_time: float | None = None
         self._random = random
         self._ledger = Ledger(progress or Progress())
         self._window = self._asked = window
@@ -242,7 +243,7 @@ class ClientSession:
         self._window = self._asked
         self._arrived = None
         self._unseen = 0
-        self._advice = self._error = None
+        self._advice = self._error = self.server_time = None
         self._pinged = self._acks_wait = False
         self._heard = now
         self.status = Status(Phase.OPENING)
@@ -357,14 +358,14 @@ class ClientSession:
         """Take a frame of the server; one of a type from the future is ignored."""
         self.heard(now)
         try:
-            self._take(decode_server_frame(text), now)
+            self._take(decode_server_frame(text))
         except BadRequest:
             if not _is_unknown(text) and self.status.phase is not Phase.CLOSING:
                 # What its ids mean is in doubt now, and a replay is right in any doubt.
                 self._ledger.restart()
                 self._close(CloseCode.PROTOCOL_ERROR, "The server broke the protocol.")
 
-    def _take(self, frame: AnyServerFrame, now: float) -> None:
+    def _take(self, frame: AnyServerFrame) -> None:
         if isinstance(frame, Acked):
             self._ledger.owed.confirmed(frame.ref)
             return
@@ -388,7 +389,7 @@ class ClientSession:
             case Expiring():
                 self._out.append(MakeToken())
             case ErrorFrame():
-                self._refused(frame, now)
+                self._refused(frame)
             case Closing():
                 self._advice = frame
             case _:
@@ -421,7 +422,7 @@ class ClientSession:
         self._ledger.caught_up(Cursor.parse(frame.cursor))
         self._tell(self.status._replace(phase=Phase.LIVE))
 
-    def _refused(self, frame: ErrorFrame, now: float) -> None:
+    def _refused(self, frame: ErrorFrame) -> None:
         """Take an error: of an ack, which is tried again later, or of the session."""
         if frame.ref is not UNSET:
             self._acks_wait = self._ledger.owed.refused(frame.ref) or self._acks_wait
@@ -429,7 +430,7 @@ class ClientSession:
         error = ERRORS.get(frame.code, Internal)(frame.detail)
         self._error = error
         if isinstance(error, Unauthorized):
-            self.clock_offset = frame.now - now
+            self.server_time = frame.now
 
     # --- what the listeners say ------------------------------------------------------
 
