@@ -1,7 +1,9 @@
-"""The app by the one name a process manager needs: `uvicorn pushd.asgi:app`.
+"""The app by one name, for whoever runs ASGI servers rather than `pushdctl serve`.
 
-Add `--http pushd.web.http:Http --ws pushd.web.stream:Stream`, or the server has no
-stream; `pushdctl serve` does that and more.
+    uvicorn.run("pushd.asgi:app", http="pushd.web.http:Http", ws="pushd.web.stream:Stream")
+
+Without these two classes there is no stream, and nothing bounds a slow request; the
+options of uvicorn's command line cannot name them.
 """
 
 import os

@@ -19,6 +19,8 @@ from pushd.protocol.messages import MAX_BODY
 from pushd.web.parts import Parts
 
 JSON = b"application/json"
+NO_STORE = (b"cache-control", b"no-store")
+"""Of an answer to GET, or an error, that no cache may keep (RFC 9111 section 5.2.2.5)."""
 
 Headers = Mapping[bytes, bytes]
 """Headers of a request by lower-case name; of a repeated one the last."""
@@ -98,11 +100,10 @@ async def answer(
     *extra: tuple[bytes, bytes],
     media_type: bytes = JSON,
 ) -> None:
-    """Write a whole answer; none is for a cache to keep."""
+    """Write a whole answer."""
     headers: list[Any] = [
         (b"content-type", media_type),
         (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"no-store"),
         *extra,
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from pushd.errors import Overloaded, StoreUnavailable
 from pushd.metrics import CONTENT_TYPE
-from pushd.web.exchange import answer, parts_of
+from pushd.web.exchange import NO_STORE, answer, parts_of
 from pushd.web.problems import refuse
 
 
@@ -17,7 +17,7 @@ class Live:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; that is the proof."""
-        await answer(send, 200, b'{"status":"live"}')
+        await answer(send, 200, b'{"status":"live"}', NO_STORE)
 
 
 class Ready:
@@ -32,7 +32,7 @@ class Ready:
         elif parts["hub"].draining:
             await refuse(send, Overloaded("This server is stopping."))
         else:
-            await answer(send, 200, b'{"status":"ready"}')
+            await answer(send, 200, b'{"status":"ready"}', NO_STORE)
 
 
 class ShowMetrics:
@@ -41,4 +41,4 @@ class ShowMetrics:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with all numbers in Prometheus's text format."""
         text = parts_of(scope)["metrics"].render()
-        await answer(send, 200, text, media_type=CONTENT_TYPE.encode())
+        await answer(send, 200, text, NO_STORE, media_type=CONTENT_TYPE.encode())

@@ -14,6 +14,7 @@ from pushd.mailbox.base import Page
 from pushd.protocol.ids import START, Cursor
 from pushd.protocol.messages import Acks, Removed, Unread, ack_of, decode, encode
 from pushd.web.exchange import (
+    NO_STORE,
     answer,
     authenticate,
     headers_of,
@@ -58,7 +59,7 @@ class GetMessages:
                 if not page.messages:
                     await waiting.until(page.tail, seconds, receive)
                     page = await read()
-        await answer(send, 200, encode(unread(page, after)))
+        await answer(send, 200, encode(unread(page, after)), NO_STORE)
         if page.overflow is not None:
             parts["mailboxes"].told(mailbox, page.overflow)
 

@@ -25,7 +25,7 @@ from pushd.errors import (
     Unauthorized,
 )
 from pushd.protocol.messages import encode
-from pushd.web.exchange import answer, parts_of
+from pushd.web.exchange import NO_STORE, answer, parts_of
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Problems:
 async def refuse(send: Send, error: PushdError, *extra: tuple[bytes, bytes]) -> None:
     """Answer with an error, without counting it."""
     body = encode(document(error, now=time.time()))
-    headers = [*extra]
+    headers = [NO_STORE, *extra]
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
     if error.status == Unauthorized.status:
