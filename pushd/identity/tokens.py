@@ -7,6 +7,7 @@ one server allows is checked by `authenticator.py`.
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -118,7 +119,7 @@ def verify(token: str, *, now: float, leeway: float = 30) -> Token:
     claims = _read_claims(signed.claims)
     signed.verify(_issuer_key(claims))
     _check_times(claims, now, leeway)
-    scope = frozenset(claims.scope.split(" "))
+    scope = _shared(frozenset(claims.scope.split(" ")))
     to = _set(claims.to)
     if DELIVER in scope and not 1 <= len(to) <= MAX_RECIPIENTS:
         raise Unauthorized(
@@ -132,7 +133,7 @@ def verify(token: str, *, now: float, leeway: float = 30) -> Token:
         did=claims.iss,
         scope=scope,
         to=to,
-        audience=_set(claims.aud),
+        audience=_shared(_set(claims.aud)),
         name=_or_none(claims.sub),
         app=_or_none(claims.app),
         issued_at=claims.iat,
@@ -216,8 +217,17 @@ def _is_name(recipient: str) -> bool:
 
 def _set(value: str | Iterable[str] | UnsetType) -> frozenset[str]:
     if value is UNSET:
-        return frozenset()
+        return _EMPTY
     return frozenset((value,) if isinstance(value, str) else value)
+
+
+_EMPTY = frozenset[str]()
+
+
+@lru_cache(maxsize=64)
+def _shared(words: frozenset[str]) -> frozenset[str]:
+    """Return the same object for equal sets: a server remembers thousands of them."""
+    return words
 
 
 def _one_or_list(value: str | Sequence[str]) -> str | list[str]:
