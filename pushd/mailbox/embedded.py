@@ -226,7 +226,7 @@ class EmbeddedStore:
 
     def _await_answer(self, path: str) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while not _answers(path):
+        while not answers(path):
             keeper = self._keeper
             if keeper is None or not keeper.is_alive():
                 self._fail("it stopped at once")
@@ -284,7 +284,7 @@ def find_server(*, system: bool) -> str:
     )
 
 
-def _answers(path: str) -> bool:
+def answers(path: str) -> bool:
     """Whether a server answers PING there, and has read its data."""
     try:
         with socket.socket(socket.AF_UNIX) as probe:
