@@ -433,7 +433,8 @@ def decode(
     try:
         return decoder.decode(text)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"{error}.") from None
+        # It may quote the name of a member, which a peer can make as long as a body.
+        raise BadRequest(f"{str(error)[:MAX_DETAIL]}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("This is not JSON in UTF-8.") from None
 

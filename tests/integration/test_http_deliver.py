@@ -360,6 +360,13 @@ async def test_the_detail_names_the_member(
     await post.refused(answer, 400, "bad_request", said=said)
 
 
+async def test_the_detail_is_short_whatever_was_sent(post: Post) -> None:
+    """Nobody gets back, or has us write, as much as they sent."""
+    answer = await post.deliver("x", **{"long" * 100_000: 1})
+    await post.refused(answer, 400, "bad_request", said="long")
+    assert len(answer.content) < 1000
+
+
 async def test_a_payload_too_large_is_refused(post: Post) -> None:
     """413 beyond 4096 bytes, of which some characters have more than one."""
     await post.refused(await post.deliver("x" * 4097), 413, "payload_too_large")

@@ -206,6 +206,26 @@ async def test_a_store_that_is_away_means_not_ready(tmp_path: Path) -> None:
                 assert int(answer.headers["retry-after"]) > 0
 
 
+async def test_a_server_that_stops_takes_no_new_sessions(store_url: str) -> None:
+    """It is not ready, and whoever would wait is told to come back; deliveries go on."""
+    with serving(store_url) as server:
+        alice, bob = Person(server.url), Person(server.url)
+        async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as http:
+            await http.get("/v1/messages", headers=bob.receive())
+            server.parts["hub"].draining = True
+            ready = await http.get("/health/ready")
+            waiting = await http.get("/v1/messages?wait=60", headers=bob.receive())
+            for answer in (ready, waiting):
+                assert problem(answer) == (503, "overloaded")
+                assert int(answer.headers["retry-after"]) > 0
+            delivered = await http.post(
+                "/v1/deliveries",
+                json={"to": bob.did, "payload": "x"},
+                headers=alice.deliver(bob.did),
+            )
+            assert delivered.status_code == 202
+
+
 # --- our bugs ------------------------------------------------------------------------
 
 
