@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pushd import __version__, talk
+from pushd.client import StreamClosed, Unreachable
 from pushd.errors import ConfigurationError, PushdError
 from pushd.identity.keys import Algorithm
 from pushd.identity.tokens import make_token
@@ -59,8 +60,8 @@ def main() -> None:
         _fail(str(error), status=2)
     except PushdError as error:
         _fail(f"{error.detail} ({error.code})", status=1)
-    except OSError as error:
-        _fail(f"{error.strerror or error}", status=1)
+    except (Unreachable, StreamClosed) as error:
+        _fail(str(error), status=1)
 
 
 def _fail(sentence: str, *, status: int) -> None:
@@ -344,7 +345,12 @@ def listen(
     An envelope encrypted to your key is shown opened, anything else as the beginning of
     its payload. A lost connection comes back by itself.
     """
-    options = talk.Listening(
-        server=server, state_dir=state_dir, count=count, ack=not no_ack, json=json
+    listening = talk.listen(
+        read_key(key),
+        server=talk.canonical(server),
+        state_dir=state_dir,
+        count=count,
+        ack=not no_ack,
+        json=json,
     )
-    talk.listen(read_key(key), options)
+    asyncio.run(listening)

@@ -25,6 +25,7 @@ from pushd import logs, ports, serve
 from pushd.app import create_app
 from pushd.errors import ConfigurationError
 from pushd.keyfiles import contact_path, create_key, read_key
+from pushd.logs import printable
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Message, Overflow, StoredMessage, decode
 from pushd.settings import Settings
@@ -178,11 +179,6 @@ class Watcher:
             (printable(payload[:200]), "dim"),
         )
         self._console.print(line, no_wrap=True, overflow="ellipsis")
-
-
-def printable(text: str) -> str:
-    """Return text that cannot steer a terminal, whoever wrote it."""
-    return "".join(letter if letter.isprintable() else "·" for letter in text)
 
 
 # --- where things are ----------------------------------------------------------------

@@ -36,6 +36,11 @@ def configure(
     logging.captureWarnings(True)
 
 
+def printable(text: str) -> str:
+    """Return text that cannot steer a terminal, whoever wrote it."""
+    return "".join(letter if letter.isprintable() else "·" for letter in text)
+
+
 class Json(logging.Formatter):
     """One JSON object a line: `time`, `level`, `logger`, `event`, then the fields."""
 

@@ -218,6 +218,12 @@ class Server(uvicorn.Server):
         gc.set_threshold(COLLECT_AFTER, 20, 50)
         self._tell()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nobody any more, and let those go who are here."""
+        connections = len(self.server_state.connections)
+        log.info("draining", extra={"connections": connections})
+        await super().shutdown(sockets)
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop at the first signal, hurry at the second, and end with status 0.

@@ -108,10 +108,12 @@ class Server(Program):
         self.url = ""
 
     def __enter__(self) -> Self:
-        wait_until(lambda: self._ended() or bool(self.events("serving")), "the server")
-        events = self.events("serving")
-        assert events, self.output()
-        self.url = events[0]["address"]
+        try:
+            self.says('"event": "serving"')
+            self.url = self.events("serving")[0]["address"]
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def lines(self) -> list[dict[str, Any]]:

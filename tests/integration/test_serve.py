@@ -156,7 +156,9 @@ async def test_a_signal_drains_and_ends_everything(
         assert code == 1012
         assert server.ends() == 0
         assert not any(map(is_alive, family))
-    assert server.events("stopped")
+    assert [line["event"] for line in server.lines()] == [
+        *("serving", *("draining",) * int(workers), "stopped")
+    ]
 
 
 @KINDS

@@ -109,3 +109,8 @@ def test_the_standard_error_is_the_stream(capsys: pytest.CaptureFixture[str]) ->
     logging.getLogger("pushd").info("serving")
 
     assert capsys.readouterr().err.endswith("serving\n")
+
+
+def test_printable_text_steers_no_terminal() -> None:
+    """Whatever is no letter, digit, sign or space becomes a dot."""
+    assert logs.printable("ä ✓\t\x1b[2J\n\u202e") == "ä ✓··[2J··"
