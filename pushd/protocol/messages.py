@@ -32,6 +32,8 @@ FRAME_BYTES = MAX_SERVER_FRAME - 1024
 MAX_BATCH = 1000
 MAX_IDS = 1000
 MAX_KEY = 128
+MAX_DETAIL = 200
+"""Characters of what is said about a malformed text."""
 MAX_WINDOW = 1000
 DEFAULT_WINDOW = 256
 

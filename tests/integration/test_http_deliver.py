@@ -362,7 +362,8 @@ async def test_the_detail_names_the_member(
 
 async def test_the_detail_is_short_whatever_was_sent(post: Post) -> None:
     """Nobody gets back, or has us write, as much as they sent."""
-    answer = await post.deliver("x", **{"long" * 100_000: 1})
+    body = {"to": post.bob.did, "payload": "x", "long" * 100_000: 1}
+    answer = await post.send(json.dumps(body).encode())
     await post.refused(answer, 400, "bad_request", said="long")
     assert len(answer.content) < 1000
 
