@@ -353,7 +353,8 @@ class Link:
         if isinstance(error, ConfigurationError | Unavailable):
             sentence = str(error)
         else:
-            sentence = f"The store at {self._address} does not answer."
+            reason = str(error) or "no answer in time"
+            sentence = f"The store at {self._address} does not answer: {reason}."
         if sentence != self.trouble:
             log.warning("%s", sentence)
         self.trouble = sentence

@@ -108,7 +108,8 @@ async def test_everything_accepted_survives_crashes(
 
     async def deliver(sender: int) -> None:
         for number in range(200):
-            ids.append(await accepted(mailboxes, f"{sender}/{number}"))
+            id = await accepted(mailboxes, f"{sender}/{number}")
+            ids.append(id)
 
     async def crash() -> None:
         for turn in range(1, crashes + 1):
@@ -266,9 +267,9 @@ async def test_closing_answers_everyone(server: Server, ear: Ear) -> None:
     """Whoever still waits when the server stops gets an error, not silence."""
     mailboxes = made(server.url, ear)
     await mailboxes.start()
-    waiting = [mailboxes.open(BOB, create=True), mailboxes.subscribe(BOB)]
+    opening, subscribing = mailboxes.open(BOB, create=True), mailboxes.subscribe(BOB)
     await mailboxes.close()
-    results = await asyncio.gather(*waiting, return_exceptions=True)
+    results = await asyncio.gather(opening, subscribing, return_exceptions=True)
     assert [StoreUnavailable] * 2 == [type(result) for result in results]
     with pytest.raises(PushdError):
         await mailboxes.accept([entry(BOB)])

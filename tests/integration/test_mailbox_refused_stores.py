@@ -1,4 +1,4 @@
-"""A store that cannot keep the promises is refused, with a sentence that says what to set."""
+"""A store that cannot keep the promises is refused; a sentence says what to set."""
 
 import asyncio
 import shutil
@@ -13,6 +13,7 @@ from typing import Literal
 import pytest
 
 from pushd.errors import ConfigurationError
+from pushd.mailbox import connection
 from pushd.mailbox.base import Quota
 from pushd.mailbox.redis import RedisMailboxes
 from tests.contract.stores import Ear, Server, entry, until
@@ -171,8 +172,9 @@ async def test_a_store_that_is_too_old(replies: list[bytes], said: str) -> None:
             await left.wait()
 
 
-async def test_a_store_that_goes_wrong_later() -> None:
+async def test_a_store_that_goes_wrong_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Found at a reconnect, it is not ready and says why, until it is put right."""
+    monkeypatch.setattr(connection, "MISCONFIGURED_SECONDS", 0.1)
     with running() as server:
         mailboxes = made(server.url)
         await mailboxes.start()
@@ -185,29 +187,29 @@ async def test_a_store_that_goes_wrong_later() -> None:
         await mailboxes.close()
 
 
-@pytest.mark.skipif(shutil.which("redis-server") is None, reason="no server with TLS")
-async def test_tls(tmp_path: Path) -> None:
-    """A certificate is verified, unless the URL says otherwise."""
-    key, certificate, port = tmp_path / "key", tmp_path / "certificate", free_port()
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"),
-            *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=localhost"),
-            *(
-                "-addext",
-                "subjectAltName=DNS:localhost",
-                "-keyout",
-                key,
-                "-out",
-                certificate,
-            ),
-        ],
-        check=True,
-        capture_output=True,
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Make a certificate for localhost; its key lies beside it."""
+    path = tmp_path / "certificate"
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+        " -subj /CN=localhost -addext subjectAltName=DNS:localhost"
     )
+    files = ["-keyout", str(tmp_path / "key"), "-out", str(path)]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    return path
+
+
+@pytest.mark.skipif(
+    shutil.which("redis-server") is None or shutil.which("openssl") is None,
+    reason="needs a redis-server with TLS, and openssl",
+)
+async def test_tls(certificate: Path) -> None:
+    """A certificate is verified, unless the URL says otherwise."""
+    port = free_port()
     options = {
         "tls_port": str(port),
-        "tls_key_file": str(key),
+        "tls_key_file": str(certificate.with_name("key")),
         "tls_cert_file": str(certificate),
         "tls_auth_clients": "no",
     }
