@@ -31,7 +31,10 @@ TOO_BIG = 1009
 
 _OPCODES = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
 _CODES = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
-_SMALL = [bytes((FINAL | TEXT, length)) for length in range(126)]
+_SMALL = {
+    opcode: [bytes((FINAL | opcode, length)) for length in range(MAX_CONTROL + 1)]
+    for opcode in _OPCODES
+}
 _MEDIUM = Struct("!BBH")
 _LARGE = Struct("!BBQ")
 
@@ -119,42 +122,26 @@ class Fragments:
             raise Violation(POLICY, "too many fragments")
 
 
-def frame(opcode: int, payload: bytes) -> bytes:
-    """Make a whole, unmasked frame."""
-    return _prefix(opcode, len(payload)) + payload
-
-
-def text_frame(payload: bytes) -> bytes:
-    """Make a text frame; the one that is made most."""
-    length = len(payload)
+def prefix(opcode: int, length: int) -> bytes:
+    """Make the header of a whole, unmasked frame."""
     if length <= MAX_CONTROL:
-        return _SMALL[length] + payload
-    return _prefix(TEXT, length) + payload
-
-
-def text_frames(payloads: list[bytes]) -> bytes:
-    """Make text frames, one behind the other."""
-    parts = []
-    for payload in payloads:
-        parts.append(_prefix(TEXT, len(payload)))
-        parts.append(payload)
-    return b"".join(parts)
-
-
-def _prefix(opcode: int, length: int) -> bytes:
-    if length <= MAX_CONTROL:
-        return bytes((FINAL | opcode, length))
+        return _SMALL[opcode][length]
     if length <= 0xFFFF:
         return _MEDIUM.pack(FINAL | opcode, 126, length)
     return _LARGE.pack(FINAL | opcode, 127, length)
 
 
-def close_frame(code: int, reason: str = "") -> bytes:
-    """Make a close frame; `NO_STATUS` makes an empty one, a long reason is cut (5.5.1)."""
+def make_close(code: int, reason: str = "") -> bytes:
+    """Make the payload of a close frame (5.5.1).
+
+    Args:
+        code: `NO_STATUS` makes it empty.
+        reason: For people; cut where it would be too long.
+    """
     if code == NO_STATUS:
-        return frame(CLOSE, b"")
+        return b""
     text = reason.encode()[: MAX_CONTROL - 2].decode(errors="ignore")
-    return frame(CLOSE, code.to_bytes(2, "big") + text.encode())
+    return code.to_bytes(2, "big") + text.encode()
 
 
 def parse_close(payload: bytes) -> int:

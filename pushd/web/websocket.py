@@ -25,7 +25,7 @@ for `max_controls` control frames a second. A length is only believed once it is
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, auto
 from time import monotonic, time
 from typing import Any, ClassVar, cast
@@ -81,6 +81,7 @@ class WebSocket(asyncio.Protocol):
         "_controls",
         "_fragments",
         "_need",
+        "_outbox",
         "_paused",
         "_pong",
         "_server",
@@ -120,6 +121,7 @@ class WebSocket(asyncio.Protocol):
         self._need = 0  # bytes of it without which there is no use in looking again
         self._fragments: Fragments | None = None
         self._controls = 0.0  # when the control frames so far will have been paid for
+        self._outbox: list[bytes] | None = None  # what leaves at the end of this tick
         self._paused = False
         self._pong: bytes | None = None  # what to answer once the peer reads again
 
@@ -177,17 +179,17 @@ class WebSocket(asyncio.Protocol):
     def send_text(self, payload: bytes) -> None:
         """Send a text message; unless OPEN, nothing is sent."""
         if self.state is OPEN:
-            self.transport.write(framing.text_frame(payload))
+            self._send(framing.TEXT, payload)
 
-    def send_texts(self, payloads: list[bytes]) -> None:
-        """Send text messages in one write; unless OPEN, nothing is sent."""
-        if self.state is OPEN:
-            self.transport.write(framing.text_frames(payloads))
+    def send_texts(self, payloads: Iterable[bytes]) -> None:
+        """Send text messages; unless OPEN, nothing is sent."""
+        for payload in payloads:
+            self.send_text(payload)
 
     def ping(self) -> None:
         """Ask the peer for a sign of life, which will show in `heard`."""
         if self.state is OPEN:
-            self.transport.write(framing.frame(framing.PING, b""))
+            self._send(framing.PING, b"")
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Begin the close handshake; what waits to be sent goes first.
@@ -197,7 +199,7 @@ class WebSocket(asyncio.Protocol):
             reason: For people; cut after 123 bytes.
         """
         if self.state is OPEN:
-            self.transport.write(framing.close_frame(code, reason))
+            self._send(framing.CLOSE, framing.make_close(code, reason))
             self.state = CLOSING
             self._closing_since = time()
             self._fragments = self._pong = None
@@ -213,6 +215,7 @@ class WebSocket(asyncio.Protocol):
     def abort(self) -> None:
         """Drop the connection as it is."""
         self.state = CLOSED
+        self._outbox = None
         self.transport.abort()
 
     def pause_reading(self) -> None:
@@ -226,7 +229,8 @@ class WebSocket(asyncio.Protocol):
     @property
     def unsent(self) -> int:
         """Bytes that wait for the peer to take them."""
-        return self.transport.get_write_buffer_size()
+        outbox = self._outbox or ()
+        return self.transport.get_write_buffer_size() + sum(map(len, outbox))
 
     def overdue(self, now: float) -> bool:
         """Abort a connection whose close takes longer than `close_timeout`.
@@ -268,6 +272,7 @@ class WebSocket(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Close our side too, once what waits is sent or the close is `overdue`."""
+        self._flush()
         self.state = CLOSED
         self._closing_since = self._closing_since or time()
 
@@ -281,7 +286,7 @@ class WebSocket(asyncio.Protocol):
         """Answer the latest ping that came meanwhile, and go on."""
         self._paused = False
         if self._pong is not None:
-            self.transport.write(self._pong)
+            self._send(framing.PONG, self._pong)
             self._pong = None
         if self.state is OPEN:
             self.resumed()
@@ -289,7 +294,8 @@ class WebSocket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything."""
         self.state = CLOSED
-        self._buffer = self._fragments = self._pong = self._closing_since = None
+        self._buffer = self._fragments = self._pong = self._outbox = None
+        self._closing_since = None
         connections: set[Any] = self._server.connections
         if self in connections:
             connections.remove(self)
@@ -393,20 +399,38 @@ class WebSocket(asyncio.Protocol):
         if opcode == framing.CLOSE:
             self._take_close(payload)
         elif opcode == framing.PING and self.state is OPEN:
-            self._send_pong(framing.frame(framing.PONG, payload))
-
-    def _send_pong(self, pong: bytes) -> None:
-        """Send a pong; only the latest, if the peer does not read them (5.5.3)."""
-        if self._paused:
-            self._pong = pong
-        else:
-            self.transport.write(pong)
+            if self._paused:  # only the latest is answered when the peer reads (5.5.3)
+                self._pong = payload
+            else:
+                self._send(framing.PONG, payload)
 
     def _take_close(self, payload: bytes) -> None:
         """Echo the peer's close frame, or note that it answers ours."""
         if self.state is OPEN:
             self.close(framing.parse_close(payload))
         self._finish()
+
+    # --- writing ---------------------------------------------------------------------
+
+    def _send(self, opcode: int, payload: bytes) -> None:
+        """Let a frame leave, together with whatever else this tick of the loop brings.
+
+        The transport makes a system call of every write, which costs more than all else
+        that is done for a frame.
+        """
+        if self._outbox is None:
+            self._outbox = []
+            self._soon(self._flush)
+        self._outbox.append(framing.prefix(opcode, len(payload)))
+        self._outbox.append(payload)
+
+    def _soon(self, callback: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_soon(callback)
+
+    def _flush(self) -> None:
+        if self._outbox is not None:
+            outbox, self._outbox = self._outbox, None
+            self.transport.write(b"".join(outbox))
 
     # --- the end ---------------------------------------------------------------------
 
@@ -416,6 +440,7 @@ class WebSocket(asyncio.Protocol):
             return
         self.state = CLOSED
         self._buffer = self._fragments = self._pong = None
+        self._flush()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:

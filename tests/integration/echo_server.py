@@ -29,7 +29,7 @@ class Echo(WebSocket):
 
     def binary(self, data: bytes) -> None:
         """Say it back."""
-        self.transport.write(framing.frame(framing.BINARY, data))
+        self._send(framing.BINARY, data)
 
 
 class EchoServer(Server):
