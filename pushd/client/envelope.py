@@ -40,13 +40,14 @@ class Envelope(Struct, frozen=True, omit_defaults=True):
     name: str | UnsetType = UNSET
 
 
-class _Versioned(Envelope, frozen=True, kw_only=True):
-    """The form on the wire."""
+class _Version(Struct):
+    """What every version of the form has."""
 
     v: int
 
 
-_decode = msgspec.json.Decoder(_Versioned).decode
+_decode_version = msgspec.json.Decoder(_Version).decode
+_decode = msgspec.json.Decoder(Envelope).decode
 
 
 def new_id() -> str:
@@ -83,11 +84,12 @@ def open_sealed(payload: str, key: PrivateKey, *, sender: str) -> Envelope:
             another sender, to another recipient or into another's bucket.
     """
     try:
-        envelope = _decode(ecies.decrypt(payload, key))
-    except msgspec.MsgspecError:
+        text = ecies.decrypt(payload, key)
+        if _decode_version(text).v != VERSION:
+            raise CannotOpen("The envelope is of a version that is not known here.")
+        envelope = _decode(text)
+    except (msgspec.MsgspecError, UnicodeError):
         raise CannotOpen("What was sealed is no envelope.") from None
-    if envelope.v != VERSION:
-        raise CannotOpen("The envelope is of a version that is not known here.")
     if envelope.from_ != sender:
         raise CannotOpen("The envelope names another sender than the server verified.")
     if envelope.to not in (key.public.did, key.public.did_key):

@@ -1,0 +1,76 @@
+"""Tokens are kept while they last, and made anew when they do not."""
+
+from pushd.client import PrivateKey
+from pushd.client.credentials import CACHED, Credentials
+from pushd.identity.tokens import verify
+
+KEY = PrivateKey.generate()
+
+
+class Clock:
+    """A clock a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+def made(clock: Clock) -> Credentials:
+    """Return credentials to deliver, with tokens of ten minutes."""
+    return Credentials(
+        KEY, audience="https://x", scope="deliver", lifetime=600, clock=clock
+    )
+
+
+def test_a_token_is_used_until_shortly_before_its_end() -> None:
+    """A request that takes a while still arrives with a valid token."""
+    clock = Clock()
+    credentials = made(clock)
+    first = credentials.token(["did:key:z1"])
+    clock.now += 530
+    assert credentials.token(["did:key:z1"]) == first
+    clock.now += 20
+    assert credentials.token(["did:key:z1"]) != first
+
+
+def test_each_set_of_recipients_has_its_token() -> None:
+    """A token says to whom it delivers."""
+    credentials = made(Clock())
+    tokens = {credentials.token(to) for to in (["a:b"], ["a:c"], ["a:b", "a:c"])}
+    assert len(tokens) == 3
+
+
+def test_a_new_token_was_never_used() -> None:
+    """Even within the same second."""
+    credentials = made(Clock())
+    assert credentials.token(["a:b"]) != credentials.token(["a:b"], new=True)
+
+
+def test_the_servers_clock_counts() -> None:
+    """After a correction tokens are of the server's time."""
+    clock = Clock()
+    credentials = made(clock)
+    old = credentials.token(["did:key:z1"])
+    server = clock.now - 3600
+    assert not credentials.correct(clock.now + 1)
+    assert credentials.correct(server)
+    assert not credentials.correct(server + 1)
+    token = credentials.token(["did:key:z1"])
+    assert token != old
+    assert verify(token, now=server).issued_at == server
+
+
+def test_only_so_many_are_kept() -> None:
+    """The least recently used goes first."""
+    credentials = made(Clock())
+    kept = credentials.token(["a:0"])
+    for number in range(1, CACHED):
+        credentials.token([f"a:{number}"])
+    assert credentials.token(["a:0"]) == kept
+    dropped = credentials.token(["a:1"])
+    for number in range(CACHED, 2 * CACHED):
+        credentials.token([f"a:{number}"])
+    assert credentials.token(["a:1"]) != dropped
