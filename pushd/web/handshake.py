@@ -63,8 +63,16 @@ def parse_request(head: bytes) -> Request | Refusal:
         headers[name] = headers[name] + b", " + value if name in headers else value
     if len(words) != 3 or b"" in headers:
         return Refusal(400, "This is not an HTTP request.")
-    request = Request(words[0], words[1].partition(b"?")[0], headers)
+    request = Request(words[0], _path(words[1]), headers)
     return _refusal(request) or request
+
+
+def _path(target: bytes) -> bytes:
+    """Take the path of a target in origin or absolute form (RFC 9112 section 3.2)."""
+    if not target.startswith(b"/"):
+        _, _, rest = target.partition(b"://")
+        target = b"/" + rest.partition(b"/")[2]
+    return target.partition(b"?")[0]
 
 
 def _refusal(request: Request) -> Refusal | None:

@@ -9,7 +9,8 @@ is this object and its transport, without a task, a timer, a queue or a buffer.
          |                           |                    |
          '--refused--> CLOSED        '--peer closes, or either breaks a rule--> CLOSED
 
-- OPEN reads messages and sends frames.
+- OPEN reads messages and sends frames. What a client sends before it has the answer to
+  its request, uvicorn may drop; it has no right to (section 4.1).
 - CLOSING has sent its close frame and sends nothing more; it reads on, ignoring all but
   the peer's close frame (section 7.1.2).
 - CLOSED has sent FIN and reads without looking until the peer has closed too: closing a

@@ -1,6 +1,7 @@
 """One connection, driven byte by byte over a transport that only takes notes."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
@@ -371,6 +372,17 @@ def test_the_owner_chooses_the_last_words(wire: Wire) -> None:
     wire.connection.last_words = (b"sorry", 4400)
     wire.feed(client_frame(BINARY, b"x"))
     assert wire.frames() == [(TEXT, b"sorry"), (CLOSE, closing(4400, b"text only"))]
+
+
+def test_an_idle_connection_is_small(wire: Wire) -> None:
+    """It has no dictionary, and all it owns is far below a KiB."""
+    wire.feed(text(b"hello"), ping())
+    wire.frames()
+    connection = wire.connection
+    names = [name for name in WebSocket.__slots__ if name not in ("transport", "_server")]
+    owned = [getattr(connection, name) for name in names]
+    assert not hasattr(connection, "__dict__")
+    assert sum(map(sys.getsizeof, [connection, *owned])) < 600
 
 
 # --- writing -------------------------------------------------------------------------

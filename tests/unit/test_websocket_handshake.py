@@ -101,9 +101,13 @@ def test_a_repeated_header_is_one_value(name: str) -> None:
         assert name.startswith("Sec-")
 
 
-def test_the_path_is_without_its_query() -> None:
-    """A query is nobody's business here."""
-    assert request(head(line="GET /v1/stream?a=b?c HTTP/1.1")).path == b"/v1/stream"
+@pytest.mark.parametrize(
+    "target",
+    ["/v1/stream", "/v1/stream?a=b?c", "http://push.example/v1/stream?a=http://b"],
+)
+def test_the_path_is_without_query_and_host(target: str) -> None:
+    """The absolute form must be understood as well (RFC 9112 section 3.2.2)."""
+    assert request(head(line=f"GET {target} HTTP/1.1")).path == b"/v1/stream"
 
 
 @pytest.mark.parametrize(
