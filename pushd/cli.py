@@ -175,6 +175,7 @@ def demo(
         typer.Option(
             min=0,
             max=65535,
+            metavar="NUMBER",
             help="TCP port to listen on, this or none; 0 is any that is free.",
             show_default="8480, or the next that is free",
         ),
@@ -280,7 +281,7 @@ def send(
     message_id: Annotated[
         str | None,
         typer.Argument(
-            metavar="[ID]", help="The message ID to encrypt; without it a random one."
+            metavar="ID", help="The message ID to encrypt; without it a random one."
         ),
     ] = None,
     to_key: Annotated[
@@ -293,8 +294,8 @@ def send(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Read URL of your bucket, where the message itself is.",
-            show_default=f"{talk.GAIA}<your address>/",
+            help="Read URL of your bucket, where the message itself is; without it the"
+            f" bucket of your key under {talk.GAIA}.",
         ),
     ] = None,
     raw: Annotated[
@@ -302,6 +303,14 @@ def send(
         typer.Option(metavar="TEXT", help="Send this payload as it is, encrypt nothing."),
     ] = None,
     server: ServerOption = DEFAULT_SERVER,
+    give_up_after: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="How long to try again where no server answers, or a busy one.",
+        ),
+    ] = 10,
 ) -> None:
     """Deliver an encrypted message ID, and print the id the mailbox gave it.
 
@@ -314,8 +323,14 @@ def send(
     payload = raw
     if payload is None:
         payload = talk.seal(sender, recipient, message_id, bucket)
-    server = talk.canonical(server)
-    typer.echo(asyncio.run(talk.send(sender, recipient.did, payload, server=server)))
+    sending = talk.send(
+        sender,
+        recipient.did,
+        payload,
+        server=talk.canonical(server),
+        give_up_after=give_up_after,
+    )
+    typer.echo(asyncio.run(sending))
 
 
 @app.command(rich_help_panel=MESSAGES)
@@ -331,7 +346,8 @@ def listen(
         ),
     ] = None,
     count: Annotated[
-        int | None, typer.Option(min=1, help="End after so many messages.")
+        int | None,
+        typer.Option(min=1, metavar="NUMBER", help="End after so many messages."),
     ] = None,
     no_ack: Annotated[
         bool, typer.Option("--no-ack", help="Show messages and leave them unread.")

@@ -42,8 +42,6 @@ from pushd.protocol.urls import canonical_url
 
 GAIA = "https://gaia.blockstack.org/hub/"
 """Where a bucket is read that its owner did not put anywhere else."""
-PATIENCE = 10.0
-"""Seconds a server that does not answer is tried again."""
 LONG = 100
 """Unread messages from which on a progress bar is worth its line."""
 CIPHERTEXT = 60
@@ -89,14 +87,23 @@ def seal(sender: PrivateKey, recipient: Contact, id: str | None, bucket: str | N
         raise ConfigurationError(f"{recipient.did}: {error}") from None
 
 
-async def send(sender: PrivateKey, to: str, payload: str, *, server: str) -> str:
+async def send(
+    sender: PrivateKey, to: str, payload: str, *, server: str, give_up_after: float
+) -> str:
     """Deliver a payload, and return the id the mailbox gave it.
+
+    Args:
+        sender: Who speaks.
+        to: The recipient's DID.
+        payload: Opaque text.
+        server: Canonical URL.
+        give_up_after: Seconds a server that is away or busy is tried again.
 
     Raises:
         PushdError: If the server refuses it.
         Unreachable: If no server answers.
     """
-    async with Sender(sender, server=server, give_up_after=PATIENCE) as line:
+    async with Sender(sender, server=server, give_up_after=give_up_after) as line:
         return (await line.send(to, payload)).id
 
 
