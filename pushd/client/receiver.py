@@ -7,6 +7,7 @@ listener that is added later is sent what nobody wanted before.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from types import TracebackType
@@ -67,6 +68,7 @@ class Receiver:
             `message.content`. May be a coroutine function, and raises for what cannot
             be opened.
         token_lifetime: Seconds a token is valid; renewed while the session lasts.
+        clock: Returns Unix seconds; one that is wrong is corrected by the server's.
 
     Attributes:
         identity: DID of the mailbox.
@@ -89,6 +91,7 @@ class Receiver:
         ack: Literal["auto", "manual"] = "auto",
         open: Callable[[Received], object] | None = None,
         token_lifetime: float = 3600.0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.identity = key.did
         self.server = canonical_url(server)
@@ -97,7 +100,11 @@ class Receiver:
             identity=self.identity,
             server=self.server,
             credentials=Credentials(
-                key, audience=self.server, scope="receive", lifetime=token_lifetime
+                key,
+                audience=self.server,
+                scope="receive",
+                lifetime=token_lifetime,
+                clock=clock,
             ),
             cursors=MemoryCursors() if cursor_store is None else cursor_store,
             window=window,

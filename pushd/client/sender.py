@@ -113,7 +113,7 @@ class Sender:
         give_up_after: Seconds all attempts of one call may take.
         token_lifetime: Seconds a token is valid.
         http: Client to use; None makes one, and closes it.
-        clock: Returns Unix seconds.
+        clock: Returns Unix seconds; one that is wrong is corrected by the server's.
 
     Raises:
         BadRequest: If `server` is no URL of a server.

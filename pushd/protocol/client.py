@@ -60,6 +60,8 @@ BACKOFF_CAP = 30.0
 """Seconds every later wait is shorter than, what the server asks for aside."""
 WELCOME_TIMEOUT = 10.0
 """Seconds a server has to answer a hello."""
+STOP_TICKS = 2
+"""Ticks a client that stops waits for its last acks to be confirmed."""
 DEFAULT_PING_INTERVAL = 25
 
 
@@ -221,6 +223,7 @@ class ClientSession:
         self._advice: Closing | None = None
         self._error: PushdError | None = None
         self._stopping = self._reopening = False
+        self._patience = STOP_TICKS
 
     def commands(self) -> list[Command]:
         """Return what is to be done by now, each thing once."""
@@ -316,6 +319,11 @@ class ClientSession:
             self._close(CloseCode.TIMEOUT, "The server did not answer the hello.")
         if not self._open:
             return
+        if self._stopping:
+            self._patience -= 1
+            if self._patience < 0:
+                self._close(CloseCode.NORMAL, "")
+            return
         self._say_seen()
         if silent > 2 * self._ping_interval:
             self._close(CloseCode.TIMEOUT, "The server is silent.")
@@ -330,15 +338,19 @@ class ClientSession:
             self._close(CloseCode.NORMAL, "")
 
     def stop(self) -> None:
-        """End the conversation, after what is owed was said."""
+        """End the conversation, after what is owed was said and confirmed."""
         self._stopping = True
         if self._open:
             self._flush()
-            self._close(CloseCode.NORMAL, "")
+            self._close_when_settled()
         elif self.status.phase is Phase.OPENING:
             self._close(CloseCode.NORMAL, "")
         elif self.status.phase not in (Phase.CLOSING, Phase.STOPPED):
             self._stop(None)
+
+    def _close_when_settled(self) -> None:
+        if self._ledger.owed.settled:
+            self._close(CloseCode.NORMAL, "")
 
     def _close(self, code: CloseCode, reason: str) -> None:
         self._out.append(Close(code, reason))
@@ -368,9 +380,12 @@ class ClientSession:
     def _take(self, frame: AnyServerFrame) -> None:
         if isinstance(frame, Acked):
             self._ledger.owed.confirmed(frame.ref)
-            return
-        if self.status.phase is Phase.CLOSING:
-            return
+            if self._stopping and self._open:
+                self._close_when_settled()
+        elif self.status.phase is not Phase.CLOSING and not self._stopping:
+            self._follow(frame)
+
+    def _follow(self, frame: AnyServerFrame) -> None:
         match frame:
             case Messages():
                 self._messages(frame)
@@ -455,7 +470,7 @@ class ClientSession:
 
     def _say_acks(self) -> None:
         owed = self._ledger.owed
-        if not owed or self._acks_wait:
+        if not owed.due or self._acks_wait:
             return
         if self._arrived in owed.ids:
             self._unseen = 0

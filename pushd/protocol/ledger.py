@@ -189,8 +189,15 @@ class Owed:
         for text in progress.upto:
             self._add_upto(MessageId.parse(text))
 
-    def __bool__(self) -> bool:
+    @property
+    def due(self) -> bool:
+        """Whether there are acks to say."""
         return bool(self.ids or self._upto)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the server confirmed everything."""
+        return not (self.due or self._unconfirmed)
 
     def add(self, id: MessageId) -> None:
         """Owe the ack of a message."""

@@ -462,20 +462,31 @@ def test_progress_of_history_is_told() -> None:
 
 
 def test_stop_says_what_is_owed_first() -> None:
-    """The acks go out before the close."""
+    """The acks go out, and are confirmed, before the close; nothing new is taken."""
     session = opened()
     say(session, messages("1-1"))
     session.handled(MessageId(1, 1))
     session.stop()
-    commands = session.commands()
-    assert [Send(Ack(upto="1-1", ref=1)), Close(CloseCode.NORMAL, "")] == [
-        command for command in commands if isinstance(command, Send | Close)
-    ]
-    say(session, Acked(1, 1))
+    assert sent(session.commands()) == [Ack(upto="1-1", ref=1)]
+    assert say(session, messages("1-2")) == []
+    assert of(Close, say(session, Acked(1, 1))) == [Close(CloseCode.NORMAL, "")]
     session.closed(1000)
     commands = session.commands()
-    assert [Stop(None)] == of(Stop, commands)
+    assert of(Stop, commands) == [Stop(None)]
     assert waits(commands) == []
+
+
+def test_stop_does_not_wait_forever() -> None:
+    """A server that confirms nothing is left after a moment."""
+    session = opened()
+    say(session, messages("1-1"))
+    session.handled(MessageId(1, 1))
+    session.stop()
+    session.tick(NOW + 1)
+    session.tick(NOW + 2)
+    assert of(Close, session.commands()) == []
+    session.tick(NOW + 3)
+    assert of(Close, session.commands()) == [Close(CloseCode.NORMAL, "")]
 
 
 def test_stop_while_waiting_is_at_once() -> None:
