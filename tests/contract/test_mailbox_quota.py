@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from pushd.errors import MailboxFull
-from pushd.mailbox.base import Quota, Stored
+from pushd.mailbox.base import Acknowledged, Quota, Stored
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow
@@ -191,7 +191,7 @@ async def test_a_large_heavy_mailbox_is_acked_at_once(
         results = await mailboxes.accept(batch)
     last = results[-1]
     assert isinstance(last, Stored)
-    assert await mailboxes.acknowledge(bob, last.id) == (2500, 0)
+    assert await mailboxes.acknowledge(bob, last.id) == Acknowledged(2500, 0)
     with server.client() as client:
         assert [f"pushd:{{{bob}}}:m", f"pushd:{{{bob}}}:s"] == sorted(
             key.decode() for key in client.keys(f"pushd:{{{bob}}}*")

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from pushd.mailbox.base import Acknowledged, Opened, Stored
+from pushd.mailbox.base import Acknowledged, Opened, Page, Stored
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
 from pushd.protocol.messages import MAX_PAGE_BYTES
@@ -21,7 +21,7 @@ async def test_an_empty_mailbox_has_a_tail(mailboxes: RedisMailboxes, bob: str) 
     opened = await mailboxes.open(bob, create=True)
     assert Opened(MessageId(opened.tail.epoch, 0), 0, (), None) == opened
     page = await mailboxes.read(bob, after=START, limit=10)
-    assert ([], True, opened.tail, 0, None) == page
+    assert Page([], True, opened.tail, 0, None) == page
     assert [opened.tail] == await mailboxes.tails([bob])
     assert opened == await mailboxes.open(bob, create=False)
 

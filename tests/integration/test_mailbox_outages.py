@@ -11,7 +11,7 @@ import pytest
 
 from pushd.errors import Overloaded, PushdError, StoreUnavailable
 from pushd.mailbox import coalesce, connection, subscriptions
-from pushd.mailbox.base import Quota, Stored
+from pushd.mailbox.base import Acknowledged, Quota, Stored
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import StoredMessage
@@ -202,7 +202,7 @@ async def test_a_full_store_can_be_emptied(
             await mailboxes.accept([entry(BOB)])
         assert (await mailboxes.open(BOB, create=False)).unread == 1
         assert await unread(mailboxes, BOB) == [id]
-        assert await mailboxes.acknowledge(BOB, id) == (1, 0)
+        assert await mailboxes.acknowledge(BOB, id) == Acknowledged(1, 0)
         client.config_set("maxmemory", "0")
     await accepted(mailboxes, "again")
 

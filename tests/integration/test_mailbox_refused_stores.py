@@ -117,7 +117,7 @@ async def test_a_user_who_may_not_load_functions() -> None:
 
 async def test_a_cluster() -> None:
     """A Cluster is for a later release."""
-    with running(cluster_enabled="yes", port=str(free_port())) as server:
+    with running(cluster_enabled="yes", cluster_port=str(free_port())) as server:
         assert "not in cluster mode" in await refusal(server.url)
 
 
