@@ -19,12 +19,14 @@ from asyncio import Future
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from msgspec import Struct
+
 from pushd.errors import PushdError
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow, StoredMessage
 
 
-class Entry(NamedTuple):
+class Entry(Struct, frozen=True, gc=False):
     """A delivery that passed every check, ready to be stored.
 
     Attributes:
@@ -42,7 +44,7 @@ class Entry(NamedTuple):
     key: str | None = None
 
 
-class Stored(NamedTuple):
+class Stored(Struct, frozen=True, gc=False):
     """Where a message is kept; `duplicate` if its key was known and it was there before."""
 
     id: MessageId
@@ -63,7 +65,7 @@ class Quota(NamedTuple):
     dedup: int
 
 
-class Opened(NamedTuple):
+class Opened(Struct, frozen=True, gc=False):
     """A mailbox as its owner found it on coming in.
 
     Attributes:
@@ -79,7 +81,7 @@ class Opened(NamedTuple):
     overflow: Overflow | None
 
 
-class Page(NamedTuple):
+class Page(Struct, frozen=True, gc=False):
     """Messages in order, and the mailbox as it was when they were read.
 
     Attributes:
@@ -97,7 +99,7 @@ class Page(NamedTuple):
     overflow: Overflow | None
 
 
-class Acknowledged(NamedTuple):
+class Acknowledged(Struct, frozen=True, gc=False):
     """How many messages an ack removed, and how many are left."""
 
     removed: int

@@ -148,12 +148,13 @@ class RedisMailboxes:
         keys: list[str] = []
         args: list[Argument] = []
         size = 0
-        for mailbox, sender, body, ttl, key in entries:
-            keys.append(channel_of(mailbox))
-            if key is None:
-                args += (body, ttl, b"", b"")
+        for entry in entries:
+            keys.append(channel_of(entry.mailbox))
+            body = entry.body
+            if entry.key is None:
+                args += (body, entry.ttl, b"", b"")
             else:
-                args += (body, ttl, _hash(sender, key), _digest(body))
+                args += (body, entry.ttl, _hash(entry.sender, entry.key), _digest(body))
             size += len(body)
         self._call("accept", keys, args, partial(_accepted, future), size=size)
         return future

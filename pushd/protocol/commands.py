@@ -1,33 +1,33 @@
 """What a session asks of its driver: send, read, acknowledge, close.
 
 A command that has an answer says which event of the session brings it. Between the two
-anything may happen.
+anything may happen. Several are made for each message, hence structs: four times quicker
+to make than named tuples, and nothing the garbage collector looks at.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from msgspec import UnsetType
+from msgspec import Struct, UnsetType
 
 from pushd.protocol.closing import CloseCode
 from pushd.protocol.ids import Cursor, MessageId
 from pushd.protocol.messages import Deliver, Overflow, Ref, ServerFrame, StoredMessage
 
 
-class Send(NamedTuple):
+class Send(Struct, frozen=True, gc=False):
     """Send this frame."""
 
     frame: ServerFrame
 
 
-class Push(NamedTuple):
+class Push(Struct, frozen=True, gc=False):
     """Send these messages as one frame, with this cursor."""
 
     messages: Sequence[StoredMessage]
     cursor: Cursor
 
 
-class Authenticate(NamedTuple):
+class Authenticate(Struct, frozen=True, gc=False):
     """Verify this receive token (None: the one of the upgrade request).
 
     Answer with `authenticated`, or with `refused`.
@@ -36,43 +36,43 @@ class Authenticate(NamedTuple):
     token: str | None
 
 
-class Open(NamedTuple):
+class Open(Struct, frozen=True, gc=False):
     """Subscribe to the mailbox, then open it. Answer with `opened` or `failed`."""
 
     holding: Sequence[MessageId]
 
 
-class ReadPage(NamedTuple):
+class ReadPage(Struct, frozen=True, gc=False):
     """Read a page of the mailbox. Answer with `page` or `failed`."""
 
     after: MessageId
     limit: int
 
 
-class Acknowledge(NamedTuple):
+class Acknowledge(Struct, frozen=True, gc=False):
     """Remove messages. Answer with `acked` or `ack_failed`."""
 
     what: Sequence[MessageId] | MessageId
     ref: Ref | UnsetType
 
 
-class Accept(NamedTuple):
+class Accept(Struct, frozen=True, gc=False):
     """Accept a delivery. Answer with `delivered`."""
 
     frame: Deliver
 
 
-class Told(NamedTuple):
+class Told(Struct, frozen=True, gc=False):
     """The client was told of this overflow."""
 
     overflow: Overflow
 
 
-class Probe(NamedTuple):
+class Probe(Struct, frozen=True, gc=False):
     """Send a websocket ping."""
 
 
-class Close(NamedTuple):
+class Close(Struct, frozen=True, gc=False):
     """Close the connection; nothing follows. `stuck`: without waiting for the peer."""
 
     code: CloseCode

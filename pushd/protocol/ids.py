@@ -8,7 +8,9 @@ which a client has handled everything, together with the epoch in which it was t
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple, Self
+from typing import Self
+
+from msgspec import Struct
 
 from pushd.errors import BadRequest
 
@@ -18,7 +20,7 @@ LIMIT = 2**53
 _ID = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")
 
 
-class MessageId(NamedTuple):
+class MessageId(Struct, frozen=True, order=True, gc=False):
     """Place of a message in its mailbox; ordered, and compared as two numbers.
 
     Attributes:
@@ -56,7 +58,7 @@ START = MessageId(0, 0)
 """Before the first message of every mailbox."""
 
 
-class Cursor(NamedTuple):
+class Cursor(Struct, frozen=True, gc=False):
     """Point up to which a client has handled everything.
 
     Attributes:

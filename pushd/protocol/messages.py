@@ -7,7 +7,7 @@ assigns, can be spliced in front.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
@@ -64,7 +64,7 @@ class Message(Struct, omit_defaults=True, frozen=True):
     app: str | UnsetType = UNSET
 
 
-class StoredMessage(NamedTuple):
+class StoredMessage(Struct, frozen=True, gc=False):
     """A message on its way out: its id, and the JSON object of `Message` as bytes."""
 
     id: MessageId

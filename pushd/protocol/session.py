@@ -594,7 +594,7 @@ class ServerSession:
     def _follow(self, messages: Sequence[StoredMessage]) -> Commands:
         """Send what directly follows the position; fall behind at a gap or without room."""
         room = self._room
-        epoch, seq = self.position
+        epoch, seq = self.position.epoch, self.position.seq
         taken: list[StoredMessage] = []
         for message in messages:
             id = message.id

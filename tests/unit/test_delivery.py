@@ -100,8 +100,7 @@ async def test_a_good_delivery_is_stored_and_answered(door: Door) -> None:
     (entry,) = door.shelf.entries
     message = msgspec.json.decode(b'{"id":""' + entry.body + b"}")
 
-    assert entry[:2] == (BOB, ALICE)
-    assert entry[3:] == (7, "k")
+    assert Entry(BOB, ALICE, entry.body, 7, "k") == entry
     assert message == {"id": "", "from": {"did": ALICE}, "payload": "hi"}
     door.shelf.answers[0].set_result([Stored(MessageId(5, 1), duplicate=True)])
     assert await answer == [Accepted("5-1", BOB, duplicate=True)]

@@ -11,7 +11,7 @@ from tests.vectors.files import Json, cases
 def test_ids(case: Json) -> None:
     """An id is read as two numbers and written as it was."""
     id = MessageId.parse(case["id"])
-    assert (case["epoch"], case["seq"]) == id
+    assert MessageId(case["epoch"], case["seq"]) == id
     assert case["id"] == str(id)
 
 
@@ -27,7 +27,7 @@ def test_invalid_ids(case: Json) -> None:
 def test_cursors(case: Json) -> None:
     """A cursor is read as an id and an epoch, and written in its shorter form."""
     cursor = Cursor.parse(case["id"])
-    assert (case["after"]["epoch"], case["after"]["seq"]) == cursor.id
+    assert MessageId(case["after"]["epoch"], case["after"]["seq"]) == cursor.id
     assert case["epoch"] == cursor.epoch
     assert case["canonical"] == str(cursor)
 
