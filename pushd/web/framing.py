@@ -153,7 +153,7 @@ def parse_close(payload: bytes) -> int:
     if not payload:
         return NO_STATUS
     code = int.from_bytes(payload[:2], "big")
-    if len(payload) == 1 or not (code in _CODES or 3000 <= code <= 4999):
+    if code not in _CODES and not 3000 <= code <= 4999:
         raise Violation(PROTOCOL_ERROR, "invalid close code")
     check_text(payload[2:])
     return code

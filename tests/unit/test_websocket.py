@@ -412,6 +412,15 @@ def test_a_peer_that_does_not_read_gets_the_latest_pong(wire: Wire) -> None:
     assert wire.connection.heard_of == ["opened", "paused", "resumed"]
 
 
+def test_no_pong_follows_a_close(wire: Wire) -> None:
+    """A ping that waits for its answer has waited in vain once we close."""
+    wire.connection.pause_writing()
+    wire.feed(ping(b"1"))
+    wire.connection.close()
+    wire.connection.resume_writing()
+    assert wire.frames() == [(CLOSE, closing(1000))]
+
+
 def test_the_owner_sees_what_waits(wire: Wire) -> None:
     """Flow control is for the owner to do; the transport says how much waits."""
     wire.transport.waiting = 70_000
@@ -496,11 +505,13 @@ def test_a_peer_that_stays_after_its_end_is_overdue(last: bytes, wire: Wire) -> 
 
 
 def test_a_peer_that_leaves_without_a_word_is_closed(wire: Wire) -> None:
-    """FIN without a close frame: the transport closes as nobody keeps it open."""
+    """FIN without a close frame: what was sent leaves, then the transport closes."""
+    wire.connection.send_text(b"last")
     kept_open = wire.connection.eof_received()  # type: ignore[func-returns-value] # None says so
     assert not kept_open
+    assert wire.transport.written[-1].endswith(b"last")
     wire.connection.send_text(b"x")
-    assert wire.frames() == []
+    assert wire.frames() == [(TEXT, b"last")]
     assert wire.connection.overdue(wire.connection.heard + 6)
 
 
@@ -515,6 +526,7 @@ def test_tls_cannot_close_one_side() -> None:
 def test_a_lost_connection_is_forgotten(wire: Wire) -> None:
     """The owner hears of it once; sending is then no error, and nothing is overdue."""
     wire.feed(text(b"a", fin=False) + text(b"half")[:5])
+    wire.connection.close()
     wire.connection.connection_lost(ConnectionResetError())
     wire.connection.connection_lost(None)
     wire.connection.send_text(b"x")

@@ -65,6 +65,12 @@ def test_a_forbidden_header_is_refused(data: bytes) -> None:
     assert caught.value.code == framing.PROTOCOL_ERROR
 
 
+def test_our_headers_are_the_shortest() -> None:
+    """A length takes 7 bits, or 2 bytes more, or 8 (5.2)."""
+    sizes = [len(framing.prefix(framing.TEXT, length)) for length in LENGTHS]
+    assert sizes == [2, 2, 2, 4, 4, 4, 10, 10]
+
+
 @given(st.lists(st.sampled_from(LENGTHS) | st.integers(0, 300), max_size=5))
 def test_frames_are_what_a_client_expects(lengths: list[int]) -> None:
     """Another implementation reads our frames as we meant them."""
