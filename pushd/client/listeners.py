@@ -173,17 +173,30 @@ class Listeners:
         Returns:
             Whether anybody handled it.
         """
+        asked: list[Listener] = []
         handled = False
-        for listener in list(self._all):
-            try:
-                if listener.wants(message):
-                    await _result(listener.callback(message))
-                    handled = True
-            except NotHandled:
-                pass
-            except Exception as error:
-                errors.append(error)
-        return handled
+        # Whoever came to listen while all others declined is asked as well.
+        while not (handled or errors or message.acked) and (
+            new := [listener for listener in self._all if listener not in asked]
+        ):
+            asked += new
+            for listener in new:
+                handled = await self._ask(listener, message, errors) or handled
+        return handled or message.acked
+
+    async def _ask(
+        self, listener: Listener, message: Received, errors: list[Exception]
+    ) -> bool:
+        try:
+            if not listener.wants(message):
+                return False
+            await _result(listener.callback(message))
+        except NotHandled:
+            return False
+        except Exception as error:
+            errors.append(error)
+            return False
+        return True
 
     async def _report(self, message: Received, reason: Exception) -> None:
         if not self.on_error:

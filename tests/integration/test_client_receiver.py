@@ -273,6 +273,21 @@ async def test_iteration(sender: Sender, bob: Person, http: httpx2.AsyncClient) 
     assert await unread(http, bob) == 1
 
 
+async def test_iteration_again(sender: Sender, bob: Person) -> None:
+    """A loop goes on where the one before was left, and not with what was acked."""
+    for payload in ("1", "2", "3"):
+        await sender.send(bob.did, payload)
+    payloads = []
+    async with receiving(bob) as receiver:
+        for ack in (False, True, False):
+            async for message in receiver.messages():
+                payloads.append(message.payload)
+                if ack:
+                    message.ack()
+                break
+    assert payloads == ["1", "1", "2"]
+
+
 async def test_reads_of_another_device_are_told(sender: Sender, bob: Person) -> None:
     """One acks, the other learns which."""
     reads: asyncio.Queue[Read] = asyncio.Queue()

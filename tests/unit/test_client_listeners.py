@@ -127,6 +127,20 @@ async def test_a_listener_may_decline() -> None:
     assert case.errors == []
 
 
+async def test_who_comes_meanwhile_is_asked_when_all_others_declined() -> None:
+    """A second loop over the messages gets the one the first loop was left at."""
+    case = Case()
+    calls: list[Received] = []
+
+    async def decline(message: Received) -> None:
+        case.listeners.add(calls.append, None)
+        raise NotHandled
+
+    case.listeners.add(decline, None)
+    assert await case.outcome() == ["handled"]
+    assert calls == [case.message]
+
+
 async def test_what_is_opened_is_content() -> None:
     """Filters see it."""
     case = Case(open=lambda m: m.payload.upper())
