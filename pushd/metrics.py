@@ -80,7 +80,7 @@ class Metrics:
         )
         self._connects_refused = Counter(
             "pushd_connects_refused",
-            "Streams refused at the handshake, by reason.",
+            "Streams whose hello was refused, by reason: the code of the error.",
             ["reason"],
             registry=registry,
         )
@@ -120,7 +120,7 @@ class Metrics:
         self._catchup_messages.inc(messages)
 
     def connect_refused(self, reason: str) -> None:
-        """Count a stream that was refused at the handshake."""
+        """Count a stream whose hello was refused, by the code of the error."""
         self._connects_refused.labels(reason).inc()
 
     # --- the store -------------------------------------------------------------------

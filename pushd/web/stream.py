@@ -255,7 +255,7 @@ class Stream(WebSocket):
             token = self._parts["authenticator"].authenticate(text, "receive", now=now)
             refuse_digest(token)
         except PushdError as error:
-            self._run(self._session.refused(error, now))
+            self._refuse(error)
             return
         commands = self._session.authenticated(token.did, token.expires, now)
         if token.did == self.mailbox:
@@ -268,12 +268,17 @@ class Stream(WebSocket):
             try:
                 self._parts["hub"].join(self)
             except PushdError as error:
-                self._parts["metrics"].connect_refused(error.code)
-                self._run(self._session.refused(error, time.time()))
+                self._refuse(error)
                 return
             self._joined = True
         subscribed = self._parts["mailboxes"].subscribe(self.mailbox)
         subscribed.add_done_callback(partial(self._subscribed, command.holding))
+
+    def _refuse(self, error: PushdError) -> None:
+        """Refuse a hello, or a renewal."""
+        if not self._joined:
+            self._parts["metrics"].connect_refused(error.code)
+        self._run(self._session.refused(error, time.time()))
 
     def _subscribed(self, holding: Sequence[MessageId], answer: Future[None]) -> None:
         error = failure(answer)
