@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from uvicorn.config import Config
 from uvicorn.server import ServerState
@@ -176,6 +176,9 @@ def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
     return [data[start:stop] for start, stop in pairwise(edges)]
 
 
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no finding."""
+
 PLACES = st.lists(st.integers(0, 2000), max_size=30)
 
 
@@ -220,6 +223,7 @@ def test_the_subprotocol_is_answered_if_offered(offered: str, answered: bool) ->
 MESSAGES = st.lists(st.lists(st.text(max_size=200), min_size=1, max_size=5), max_size=5)
 
 
+@PATIENT
 @given(MESSAGES, st.lists(st.binary(max_size=125), max_size=5), PLACES)
 def test_messages_arrive_however_they_are_cut(
     messages: list[list[str]], pings: list[bytes], places: list[int]
@@ -252,6 +256,7 @@ def holds_nothing(connection: WebSocket) -> bool:
     return kept == (None, None, None)
 
 
+@PATIENT
 @given(st.text(max_size=300), st.lists(st.integers(0, 300), max_size=4))
 def test_characters_may_be_cut_by_fragments(message: str, places: list[int]) -> None:
     """Only a whole message must be UTF-8 (5.6)."""
@@ -272,6 +277,7 @@ BITS = st.builds(
 )
 
 
+@PATIENT
 @given(st.lists(st.binary(max_size=50) | BITS, max_size=20), PLACES)
 def test_nothing_a_peer_sends_raises(junk: list[bytes], places: list[int]) -> None:
     """Any bytes leave a connection open, or closed with one last, valid close frame."""

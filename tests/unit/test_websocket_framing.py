@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.utils import apply_mask
 
@@ -71,6 +71,7 @@ def test_our_headers_are_the_shortest() -> None:
     assert sizes == [2, 2, 2, 4, 4, 4, 10, 10]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(LENGTHS) | st.integers(0, 300), max_size=5))
 def test_frames_are_what_a_client_expects(lengths: list[int]) -> None:
     """Another implementation reads our frames as we meant them."""
@@ -79,6 +80,7 @@ def test_frames_are_what_a_client_expects(lengths: list[int]) -> None:
     assert Judge().read(b"".join(frames)) == expected
 
 
+@settings(deadline=None)
 @given(st.sampled_from([1000, 1001, 1012, 3000, 4400, 4999]), st.text(max_size=200))
 def test_a_close_frame_is_short_and_valid(code: int, reason: str) -> None:
     """Any reason is cut to 123 bytes of whole characters; the code is read back."""
@@ -110,6 +112,7 @@ def test_a_close_frame_of_one_byte_is_refused() -> None:
         framing.parse_close(b"\x03")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=12))
 def test_text_is_utf8(payload: bytes) -> None:
     """What Python cannot decode is refused with 1007, in text and in close reasons."""
