@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
 
-from bench import load, report, scenarios
+from bench import load, pace, report, scenarios
 from bench.load import LoadFailed
 from bench.processes import Unavailable, most_files
 from bench.scenarios import SCENARIOS, Figures, Plan
@@ -22,6 +22,7 @@ FULL = Plan(
     warmup=1.0,
     recipients=2048,
     idle=(1000, 5000, 10_000),
+    settle=1.0,
     storm=10_000,
     mailboxes=200,
     unread=1000,
@@ -79,7 +80,7 @@ def measure(plan: Plan, names: Iterable[str], note: Note) -> list[Figures]:
                 lambda durability: scenarios.rig(next(rigs), program, durability),
             )
             for run in runs:
-                figures.append(run)
+                figures.append({"pace.verify_us": pace.verify_us(), **run})
                 note(f"{scenario}: {_brief(run)}")
     return figures
 

@@ -23,8 +23,6 @@ BATCH = 64
 """Deliveries in a request that carries many."""
 SENDERS = {1: 64, BATCH: 16}
 """Connections to post on, by deliveries in a request; at saturation all are busy."""
-SETTLE = 1.0
-"""Seconds in which a server comes to rest before its memory is read."""
 PATIENCE = 20.0
 """Seconds until all that was accepted must have been pushed."""
 
@@ -38,6 +36,7 @@ class Plan(NamedTuple):
         warmup: Seconds of deliveries before that.
         recipients: Connected while deliveries are measured.
         idle: Numbers of connections at which memory is read, ascending.
+        settle: Seconds in which a server comes to rest before that.
         storm: Connects of each kind.
         mailboxes: That catch up.
         unread: Messages in each of them.
@@ -48,6 +47,7 @@ class Plan(NamedTuple):
     warmup: float
     recipients: int
     idle: tuple[int, ...]
+    settle: float
     storm: int
     mailboxes: int
     unread: int
@@ -177,7 +177,7 @@ def _idle(rig: Rig, plan: Plan, files: Files) -> Figures:
     for step in plan.idle:
         check(rig.load.tell(f"connect {step - connected} {WIDTH}"))
         connected = step
-        time.sleep(SETTLE)
+        time.sleep(plan.settle)
         server.append(rig.server.rss())
         store.append(rig.store.rss())
     sessions = plan.idle[-1] - plan.idle[0]
