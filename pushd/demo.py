@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from socket import socket
@@ -53,8 +53,8 @@ def demo(directory: Path | None, port: int | None) -> None:
         ConfigurationError: If the port is taken, or another demo has the directory.
     """
     logs.configure(level="warning")
-    console = Console(highlight=False)
-    with serve.stoppable(), _place(directory) as place, _listen(port) as listener:
+    console = Console(highlight=False, markup=False)
+    with serve.stoppable(), _place(directory) as place, _listen(port, console) as listener:
         settings = Settings.read(
             {}, port=listener.getsockname()[1], data_dir=place / "store"
         )
@@ -84,8 +84,6 @@ def greet(console: Console, place: Path, url: str) -> None:
     listen = [*_command(), "listen", "--key", _near(bob), *server]
     to = _near(contact_path(bob))
     send = [*_command(), "send", "--key", _near(alice), "--to", to, *server, "hello"]
-    if server:
-        console.print(f"Port {PORT} is taken or was not wanted.")
     serves = Text(f"pushd serves at {url}", style="bold")
     console.print(serves, f"and keeps all in {_near(place)}.\n", soft_wrap=True)
     console.print("To listen as Bob, paste into another terminal:\n")
@@ -193,15 +191,16 @@ def _place(directory: Path | None) -> Iterator[Path]:
         yield Path(vanishing)
 
 
-def _listen(port: int | None) -> socket:
+def _listen(port: int | None, console: Console) -> socket:
     if port is not None:
         return ports.claim(HOST, port)
-    for candidate in range(PORT, PORT + PORTS_TRIED - 1):
-        try:
-            return ports.claim(HOST, candidate)
-        except ConfigurationError:
-            continue
-    return ports.claim(HOST, PORT + PORTS_TRIED - 1)
+    for candidate in range(PORT, PORT + PORTS_TRIED):
+        with suppress(ConfigurationError):
+            listener = ports.claim(HOST, candidate)
+            if candidate != PORT:
+                console.print(f"Port {PORT} is taken; this demo has {candidate}.")
+            return listener
+    raise ConfigurationError(f"No port is free from {PORT} on; name one with --port.")
 
 
 def _command() -> list[str]:

@@ -221,7 +221,8 @@ class Screen:
             case Phase.WAITING:
                 self._end_bar()
                 self._listening = False
-                self._say(f"{status.reason} Trying again in {status.retry_in:.1f} s.")
+                reason = status.reason[:1].upper() + status.reason[1:].rstrip(".")
+                self._say(f"{reason}; trying again in {status.retry_in:.1f} s.")
 
     def _live(self, status: Status) -> None:
         if not self._listening:
@@ -231,7 +232,7 @@ class Screen:
             self._bar.update(self._task, total=status.received)
 
     def _say(self, sentence: str) -> None:
-        self._err.print(sentence, style="dim", soft_wrap=True, markup=False)
+        self._err.print(Text(sentence, style="dim"), soft_wrap=True)
 
     def _begin_bar(self, unread: int) -> None:
         console = self._out if self._out.is_terminal else self._err
@@ -262,5 +263,6 @@ def _as_text(message: Received, envelope: Envelope | None) -> Text:
     time_of_day = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(message.at))
     line = Text.assemble((time_of_day, "dim"), "  ", (message.sender, "cyan"), "  ")
     if envelope is None:
-        return line.append(f"{printable(message.payload[:CIPHERTEXT])}…", style="dim")
+        more = "…" if len(message.payload) > CIPHERTEXT else ""
+        return line.append(printable(message.payload[:CIPHERTEXT]) + more, style="dim")
     return line.append(printable(envelope.id), style="bold")

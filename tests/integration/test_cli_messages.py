@@ -122,7 +122,7 @@ def test_a_listener_comes_back_by_itself(
         listener.says("Listening at")
         server.process.terminate()
         server.ends()
-        listener.says("Trying again in")
+        listener.says("trying again in")
         port = server.url.rpartition(":")[2]
         with Server(tmp_path, "--port", port, name="again") as again:
             send(tmp_path, again, "after")

@@ -96,7 +96,7 @@ def test_a_taken_port_is_passed_over(tmp_path: Path) -> None:
             stack.enter_context(socket.create_server(("127.0.0.1", PORT)))
         demo = stack.enter_context(Program(["demo"], tmp_path))
 
-        assert f"Port {PORT} is taken" in demo.says(READY)
+        assert f"Port {PORT} is taken; this demo has" in demo.says(READY)
         assert f"http://127.0.0.1:{PORT} " not in demo.output()
 
 
