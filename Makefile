@@ -4,15 +4,17 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
 READY := .venv/.ready
+PYTHON2 ?= python2.7
+WSTEST := build/autobahn/bin/wstest
 
 # The lock names the public files of each package, never those of one machine.
 unexport PIP_FIND_LINKS UV_FIND_LINKS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench lock clean
+.PHONY: help setup run test check format bench autobahn lock clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv from the lock
 
@@ -33,6 +35,9 @@ format: $(READY) ## let ruff put the code in order
 
 bench: $(READY) ## measure memory, CPU and speed
 	@$(BIN)/python -m bench $(ARGS)
+
+autobahn: $(READY) $(WSTEST) ## run Autobahn's fuzzing client; it needs a Python 2.7
+	@$(BIN)/python -m tests.integration.autobahn $(WSTEST)
 
 clean: ## remove .venv and every cache; the data of `pushdctl serve` stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
@@ -61,6 +66,13 @@ endif
 	  apt-get update -qq && apt-get install -qq -y python3-venv >/dev/null; } || { \
 	  echo "This Python cannot make environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(PYTHON) -m venv --clear .venv
+
+# Autobahn's test suite never left Python 2; what builds its environment is pinned to match.
+$(WSTEST):
+	@$(PYTHON) -m venv build/virtualenv
+	@build/virtualenv/bin/pip install --quiet virtualenv==20.21.1
+	@build/virtualenv/bin/virtualenv --quiet --python $(PYTHON2) build/autobahn
+	@build/autobahn/bin/pip install --quiet autobahntestsuite==25.10.1
 
 # --- the lock -------------------------------------------------------------------------
 
