@@ -26,7 +26,7 @@ from pushd.client.sender import Sender, Unreachable
 from pushd.errors import PushdError
 from pushd.identity.ecies import CannotOpen
 from pushd.identity.keys import Algorithm, PrivateKey, PublicKey
-from pushd.protocol.client import Phase, Status, StreamClosed
+from pushd.protocol.client_commands import Phase, Status, StreamClosed
 from pushd.protocol.ledger import Progress
 from pushd.protocol.messages import Accepted, Delivery, Overflow, Read
 

@@ -28,7 +28,7 @@ from pushd.client.listeners import (
 from pushd.client.transports import Transport
 from pushd.client.transports.pushd import PushdStream
 from pushd.identity.keys import PrivateKey
-from pushd.protocol.client import Status
+from pushd.protocol.client_commands import Status
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import DEFAULT_WINDOW, Message, Overflow, Read
 from pushd.protocol.urls import canonical_url

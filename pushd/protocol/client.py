@@ -20,13 +20,26 @@ returning 0.0 to 1.0.
 """
 
 from collections.abc import Callable
-from enum import StrEnum
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import msgspec
 from msgspec import UNSET, Struct
 
 from pushd.errors import ERRORS, BadRequest, Internal, PushdError, Unauthorized
+from pushd.protocol.client_commands import (
+    Close,
+    Command,
+    Connect,
+    Dispatch,
+    MakeToken,
+    Phase,
+    Save,
+    Send,
+    Status,
+    Stop,
+    StreamClosed,
+    Tell,
+)
 from pushd.protocol.closing import CloseCode, advice
 from pushd.protocol.ids import Cursor, MessageId
 from pushd.protocol.ledger import Ledger, Progress
@@ -35,7 +48,6 @@ from pushd.protocol.messages import (
     Acked,
     AnyServerFrame,
     CaughtUp,
-    ClientFrame,
     Closing,
     ErrorFrame,
     Expiring,
@@ -63,112 +75,6 @@ WELCOME_TIMEOUT = 10.0
 STOP_TICKS = 2
 """Ticks a client that stops waits for its last acks to be confirmed."""
 DEFAULT_PING_INTERVAL = 25
-
-
-class Phase(StrEnum):
-    """Where a session stands."""
-
-    CONNECTING = "connecting"
-    OPENING = "opening"
-    CATCHING_UP = "catching up"
-    LIVE = "live"
-    CLOSING = "closing"
-    WAITING = "waiting"
-    STOPPED = "stopped"
-
-
-class Status(NamedTuple):
-    """What an app can show about its connection.
-
-    Attributes:
-        phase: Where the session stands.
-        unread: Messages the mailbox held when this history began.
-        received: Messages that came since.
-        retry_in: Seconds until the next attempt, in phase WAITING.
-        code: The close code, in phases WAITING and STOPPED.
-        reason: Why it was closed, a sentence for people.
-    """
-
-    phase: Phase
-    unread: int = 0
-    received: int = 0
-    retry_in: float | None = None
-    code: int | None = None
-    reason: str = ""
-
-
-class StreamClosed(Exception):
-    """The stream ended for good: coming back by itself would be wrong.
-
-    Attributes:
-        code: The close code.
-        reason: Why, a sentence for people.
-        error: What the server refused, if it said so before closing.
-    """
-
-    def __init__(self, code: int, reason: str, error: PushdError | None = None) -> None:
-        self.code = code
-        self.reason = reason
-        self.error = error
-        super().__init__(f"{reason} ({code})")
-
-
-# --- commands ------------------------------------------------------------------------
-
-
-class Connect(NamedTuple):
-    """Connect in `delay` seconds; with `new_token`, a token that was never used.
-
-    Answer with `connected`, or with `closed`.
-    """
-
-    delay: float
-    new_token: bool
-
-
-class Send(NamedTuple):
-    """Send this frame."""
-
-    frame: ClientFrame
-
-
-class Dispatch(NamedTuple):
-    """Call the listeners. Answer with `handled`, `held` or `failed`."""
-
-    id: MessageId
-    message: Message
-
-
-class MakeToken(NamedTuple):
-    """Make a token. Answer with `renewed`."""
-
-
-class Save(NamedTuple):
-    """Keep this across restarts; the latest counts, and it may be late."""
-
-    progress: Progress
-
-
-class Tell(NamedTuple):
-    """Tell the app how the connection stands, or what the server said."""
-
-    what: Status | Read | Overflow
-
-
-class Close(NamedTuple):
-    """Close the connection. Answer with `closed`."""
-
-    code: CloseCode
-    reason: str
-
-
-class Stop(NamedTuple):
-    """It is over; `error` says why, None if the app wanted it."""
-
-    error: StreamClosed | None
-
-
-Command = Connect | Send | Dispatch | MakeToken | Save | Tell | Close | Stop
 
 
 class _Tag(Struct):

@@ -11,8 +11,8 @@ from typing import assert_never
 
 from msgspec import UNSET, Raw
 
-from pushd.protocol.client import (
-    ClientSession,
+from pushd.protocol.client import ClientSession
+from pushd.protocol.client_commands import (
     Close,
     Connect,
     Dispatch,

@@ -4,11 +4,8 @@ import pytest
 from msgspec import UNSET, Raw
 
 from pushd.errors import Unauthorized
-from pushd.protocol.client import (
-    BACKOFF_BASE,
-    BACKOFF_CAP,
-    WELCOME_TIMEOUT,
-    ClientSession,
+from pushd.protocol.client import BACKOFF_BASE, BACKOFF_CAP, WELCOME_TIMEOUT, ClientSession
+from pushd.protocol.client_commands import (
     Close,
     Command,
     Connect,

@@ -6,7 +6,7 @@ and comes back by itself when the connection is lost.
 
 from typing import Protocol
 
-from pushd.protocol.client import Status
+from pushd.protocol.client_commands import Status
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Message, Overflow, Read
 

@@ -18,8 +18,8 @@ from websockets.typing import Subprotocol
 from pushd.client.credentials import Credentials
 from pushd.client.cursors import CursorStore
 from pushd.client.transports import Recipient
-from pushd.protocol.client import (
-    ClientSession,
+from pushd.protocol.client import ClientSession
+from pushd.protocol.client_commands import (
     Close,
     Command,
     Connect,
