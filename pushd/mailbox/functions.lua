@@ -376,9 +376,8 @@ local function look_back(m, hash)
   return call('HGET', previous, hash)
 end
 
--- Append to the stream; a stream that is not there, or further on, opens a new epoch.
-local function append(m, body, ends)
-  local id = id_of(m.epoch, m.seq + 1)
+-- Append to the stream, in a new epoch if the stream is not there or is further on.
+local function append(m, id, body, ends)
   local message = '{"id":"' .. id .. '"' .. body .. ends
   local added = redis.pcall('XADD', m.stream, 'NOMKSTREAM', id, 'm', message)
   if type(added) ~= 'string' then
@@ -416,23 +415,23 @@ local function ending(ttl)
   return last_end, last_expires
 end
 
--- What is remembered under a key's hash; if nothing, remember the next id from now on,
--- unless the message is refused.
-local function recall(m, remembered, hash, digest, refused)
+-- What is remembered under a key's hash; if nothing, remember `id` from now on, unless the
+-- message is refused.
+local function recall(m, remembered, hash, digest, id, refused)
   local known = look_back(m, hash)
   if known then return known end
   if not refused and m.keys < limits.keys then
-    local value = digest .. id_of(m.epoch, m.seq + 1)
-    if call('HSETNX', remembered, hash, value) == 1 then return nil end
+    if call('HSETNX', remembered, hash, digest .. id) == 1 then return nil end
   end
   return call('HGET', remembered, hash)
 end
 
 local function store(m, body, ttl, hash, digest)
   local refused = refusal(m, body)
+  local next_id = id_of(m.epoch, m.seq + 1)
   local remembered = hash ~= '' and m.key .. limits.remembered
   if remembered then
-    local known = recall(m, remembered, hash, digest, refused)
+    local known = recall(m, remembered, hash, digest, next_id, refused)
     if known then
       if string.sub(known, 1, DIGEST) ~= digest then return CONFLICT end
       return '=' .. string.sub(known, DIGEST + 1)
@@ -442,11 +441,10 @@ local function store(m, body, ttl, hash, digest)
   if refused then return refuse(m, refused) end
 
   local ends, expires = ending(ttl)
-  local epoch = m.epoch
-  local id, message = append(m, body, ends)
+  local id, message = append(m, next_id, body, ends)
   schedule(m, expires, id)
   if remembered then
-    if m.epoch ~= epoch then call('HSET', remembered, hash, digest .. id) end
+    if id ~= next_id then call('HSET', remembered, hash, digest .. id) end
     if m.stretch ~= limits.stretch then
       call('EXPIREAT', remembered, (limits.stretch + 2) * limits.dedup)
       m.stretch = limits.stretch
@@ -578,11 +576,14 @@ end
 
 --- acknowledge -----------------------------------------------------------------------
 
-local function remove_ids(m, ids)
-  if m.odd == 0 and m.heavy == 0 then return call('XDEL', m.stream, unpack(ids)) end
+-- Remove the messages whose ids are the arguments from `first` to `last`.
+local function remove_ids(m, args, first, last)
+  if m.odd == 0 and m.heavy == 0 then
+    return call('XDEL', m.stream, unpack(args, first, last))
+  end
   local entries = {}
-  for _, id in ipairs(ids) do
-    entries[#entries + 1] = call('XRANGE', m.stream, id, id)[1]
+  for i = first, last do
+    entries[#entries + 1] = call('XRANGE', m.stream, args[i], args[i])[1]
   end
   return remove(m, entries)
 end
@@ -618,7 +619,7 @@ local function acknowledge(keys, args)
       if count == 0 then
         removed, more = remove_upto(m, args[last])
       else
-        removed = remove_ids(m, {unpack(args, n + 2, last)})
+        removed = remove_ids(m, args, n + 2, last)
       end
       if removed > 0 then
         relax(m)
