@@ -146,7 +146,12 @@ def serving(
     """
     listener = socket.create_server(("127.0.0.1", 0))
     settings = {"port": listener.getsockname()[1], "drain_seconds": 1, **settings}
-    server = RunningServer(Settings.read(environ or {}, **settings), store_url, listener)
+    try:
+        read = Settings.read(environ or {}, **settings)
+    except BaseException:
+        listener.close()
+        raise
+    server = RunningServer(read, store_url, listener)
     server.start()
     try:
         yield server
