@@ -6,13 +6,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from itertools import count
+from contextlib import AbstractContextManager
+from itertools import count, product
 from pathlib import Path
 
 from bench import load, pace, report, scenarios
 from bench.load import LoadFailed
-from bench.processes import Unavailable, most_files
-from bench.scenarios import SCENARIOS, Figures, Plan
+from bench.processes import Durability, Unavailable, most_files
+from bench.scenarios import SCENARIOS, Figures, Plan, Rig
 
 RESULTS = Path(__file__).with_name("results")
 
@@ -33,6 +34,9 @@ QUICK = FULL._replace(
 SPARE_FILES = 500
 """Open files of a process that are no idle connections."""
 
+CALM = 2.0
+"""Percent of the cores that other programs always take."""
+
 Note = Callable[[str], None]
 
 
@@ -43,7 +47,8 @@ def main() -> None:
     began = time.monotonic()
     facts = report.machine()
     try:
-        runs = measure(within_limits(plan), options.only or SCENARIOS, _say)
+        names = options.only or SCENARIOS
+        runs = measure(within_limits(plan), names, _say, attempts=options.attempts)
     except (Unavailable, LoadFailed) as error:
         sys.exit(f"bench: {error}")
     print(report.table(runs))
@@ -54,13 +59,17 @@ def main() -> None:
     _say(f"{facts['took_seconds']} s; everything is in {path}")
 
 
-def measure(plan: Plan, names: Iterable[str], note: Note) -> list[Figures]:
+def measure(
+    plan: Plan, names: Iterable[str], note: Note, *, attempts: int = 1
+) -> list[Figures]:
     """Run scenarios, and return the figures of every run.
 
     Args:
         plan: How much is done.
         names: Which scenarios.
         note: Told what happens.
+        attempts: How often a run is tried while other programs disturb it; the one
+            disturbed least counts.
 
     Raises:
         Unavailable: If the machine lacks something.
@@ -73,16 +82,29 @@ def measure(plan: Plan, names: Iterable[str], note: Note) -> list[Figures]:
         note("making identities and tokens")
         files = scenarios.prepare(plan, directory)
         rigs = (directory / f"rig-{number}" for number in count())
-        for scenario in names:
-            runs = SCENARIOS[scenario](
-                plan,
-                files,
-                lambda durability: scenarios.rig(next(rigs), program, durability),
-            )
-            for run in runs:
-                figures.append({"pace.verify_us": pace.verify_us(), **run})
-                note(f"{scenario}: {_brief(run)}")
+
+        def new_rig(durability: Durability) -> AbstractContextManager[Rig]:
+            return scenarios.rig(next(rigs), program, durability)
+
+        def once(scenario: str) -> Figures:
+            run = {"pace.verify_us": pace.verify_us()}
+            run |= SCENARIOS[scenario](plan, files, new_rig)
+            run["others.percent"] = _others(run)
+            note(f"{scenario}: {_brief(run)}")
+            return run
+
+        for scenario, _ in product(names, range(plan.runs)):
+            tried: list[Figures] = []
+            while len(tried) < attempts and not any(_others(run) < CALM for run in tried):
+                tried.append(once(scenario))
+            figures.append(min(tried, key=_others))
     return figures
+
+
+def _others(run: Figures) -> float:
+    """Return what other programs took of the cores while it was measured, in percent."""
+    shares = [value for name, value in run.items() if name.endswith(".others")]
+    return 100 * max(shares, default=0.0)
 
 
 def within_limits(plan: Plan) -> Plan:
@@ -112,6 +134,12 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--only", nargs="+", choices=SCENARIOS, help="these scenarios; all by default"
+    )
+    parser.add_argument(
+        "--attempts",
+        type=int,
+        default=1,
+        help="of so many, count the run that other programs disturbed least",
     )
     parser.add_argument("--output", type=Path, help="where the JSON goes")
     return parser.parse_args()

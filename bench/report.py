@@ -107,6 +107,7 @@ LINES = [
     Line("catch_up.per_second", "catch-up: messages per second", "1/s"),
     Line("catch_up.store_us", "catch-up: store", "us"),
     Line("pace.verify_us", "this machine: verify one signature", "us"),
+    Line("others.percent", "this machine: taken by other programs", "%"),
 ]
 
 

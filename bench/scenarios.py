@@ -1,18 +1,20 @@
 """The scenarios: what is done to a server, and what that cost.
 
-Each yields the figures of its runs by name. Those of deliveries also say how many are in
+Each returns the figures of one run by name. Those of deliveries also say how many are in
 a request, at what load, and how well the store keeps them: `single.full.fsync.server_us`.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from bench import load, records
 from bench.load import Counters, Load, LoadFailed
-from bench.processes import Durability, Measured, cores, server_and_store
+from bench.processes import Durability, Measured, busy_ns, cores, server_and_store
 from bench.records import Recipients
 
 Figures = dict[str, float]
@@ -127,27 +129,39 @@ class Sample(NamedTuple):
     server_ns: int
     store_ns: int
     load_ns: int
+    all_ns: int
 
 
 def sample(rig: Rig) -> Sample:
     """Read all counters."""
     counters = rig.load.tell("sample")
     return Sample(
-        counters, rig.server.cpu_ns(), rig.store.cpu_ns(), rig.load.measured.cpu_ns()
+        counters,
+        rig.server.cpu_ns(),
+        rig.store.cpu_ns(),
+        rig.load.measured.cpu_ns(),
+        busy_ns(),
     )
 
 
 def per(count: int, before: Sample, after: Sample) -> Figures:
-    """Return what each of `count` things cost between two samples, and their rate."""
-    seconds = (after.load.ns - before.load.ns) / 1e9
-    server_ns = after.server_ns - before.server_ns
+    """Return what each of `count` things cost between two samples, and their rate.
+
+    `others` is the share of all cores that programs took which are not ours.
+    """
+    elapsed = after.load.ns - before.load.ns
+    server = after.server_ns - before.server_ns
+    store = after.store_ns - before.store_ns
+    load = after.load_ns - before.load_ns
+    others = after.all_ns - before.all_ns - server - store - load
     return {
-        "server_us": server_ns / count / 1e3,
-        "store_us": (after.store_ns - before.store_ns) / count / 1e3,
-        "load_us": (after.load_ns - before.load_ns) / count / 1e3,
-        "per_second": count / seconds,
-        "per_server_second": count / server_ns * 1e9,
-        "server_busy": server_ns / 1e9 / seconds,
+        "server_us": server / count / 1e3,
+        "store_us": store / count / 1e3,
+        "load_us": load / count / 1e3,
+        "per_second": count / elapsed * 1e9,
+        "per_server_second": count / server * 1e9,
+        "server_busy": server / elapsed,
+        "others": max(0.0, others / elapsed / (os.cpu_count() or 1)),
     }
 
 
@@ -164,11 +178,10 @@ def check(counters: Counters) -> None:
 # --- idle sessions -------------------------------------------------------------------
 
 
-def idle(plan: Plan, files: Files, new_rig: NewRig) -> Iterator[Figures]:
+def idle(plan: Plan, files: Files, new_rig: NewRig) -> Figures:
     """Measure what an idle, authenticated session adds to the memory."""
-    for _ in range(plan.runs):
-        with new_rig("memory") as rig:
-            yield _idle(rig, plan, files)
+    with new_rig("memory") as rig:
+        return _idle(rig, plan, files)
 
 
 def _idle(rig: Rig, plan: Plan, files: Files) -> Figures:
@@ -190,15 +203,14 @@ def _idle(rig: Rig, plan: Plan, files: Files) -> Figures:
 # --- connecting ----------------------------------------------------------------------
 
 
-def connects(plan: Plan, files: Files, new_rig: NewRig) -> Iterator[Figures]:
+def connects(plan: Plan, files: Files, new_rig: NewRig) -> Figures:
     """Measure reconnects, from the upgrade request to `caught_up`.
 
     The seen tokens were shown before, and the server remembers them; the fresh ones were
     not. The mailboxes are there in both cases.
     """
-    for _ in range(plan.runs):
-        with new_rig("memory") as rig:
-            yield _connects(rig, plan, files)
+    with new_rig("memory") as rig:
+        return _connects(rig, plan, files)
 
 
 def _connects(rig: Rig, plan: Plan, files: Files) -> Figures:
@@ -221,16 +233,15 @@ def _storm(rig: Rig, plan: Plan) -> Figures:
 # --- deliveries ----------------------------------------------------------------------
 
 
-def deliveries(plan: Plan, files: Files, new_rig: NewRig) -> Iterator[Figures]:
+def deliveries(
+    durability: Durability, plan: Plan, files: Files, new_rig: NewRig
+) -> Figures:
     """Measure messages from request to ack, one and many in a request.
 
     First as many as the server takes, then half of that at random moments.
     """
-    durabilities: tuple[Durability, ...] = ("memory", "fsync")
-    for _ in range(plan.runs):
-        for durability in durabilities:
-            with new_rig(durability) as rig:
-                yield _deliveries(rig, plan, files, durability)
+    with new_rig(durability) as rig:
+        return _deliveries(rig, plan, files, durability)
 
 
 def _deliveries(rig: Rig, plan: Plan, files: Files, durability: Durability) -> Figures:
@@ -284,12 +295,11 @@ def _drain(load: Load) -> None:
 # --- catching up ---------------------------------------------------------------------
 
 
-def catch_up(plan: Plan, files: Files, new_rig: NewRig) -> Iterator[Figures]:
+def catch_up(plan: Plan, files: Files, new_rig: NewRig) -> Figures:
     """Measure how full mailboxes are read, all at once, each by its owner."""
     with new_rig("memory") as rig:
         _fill(rig, plan, files)
-        for _ in range(plan.runs):
-            yield _catch_up(rig, plan, files)
+        return _catch_up(rig, plan, files)
 
 
 def _fill(rig: Rig, plan: Plan, files: Files) -> None:
@@ -319,11 +329,12 @@ def _named(prefix: str, figures: Figures) -> Figures:
     return {f"{prefix}.{name}": value for name, value in figures.items()}
 
 
-Scenario = Callable[[Plan, Files, NewRig], Iterator[Figures]]
+Scenario = Callable[[Plan, Files, NewRig], Figures]
 
 SCENARIOS: dict[str, Scenario] = {
     "idle": idle,
-    "deliver": deliveries,
+    "deliver": partial(deliveries, "memory"),
+    "deliver-fsync": partial(deliveries, "fsync"),
     "connect": connects,
     "catch-up": catch_up,
 }
