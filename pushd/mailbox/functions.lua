@@ -581,9 +581,13 @@ local function remove_ids(m, args, first, last)
   if m.odd == 0 and m.heavy == 0 then
     return call('XDEL', m.stream, unpack(args, first, last))
   end
-  local entries = {}
+  local entries, seen = {}, {}
   for i = first, last do
-    entries[#entries + 1] = call('XRANGE', m.stream, args[i], args[i])[1]
+    local id = args[i]
+    if not seen[id] then
+      seen[id] = true
+      entries[#entries + 1] = call('XRANGE', m.stream, id, id)[1]
+    end
   end
   return remove(m, entries)
 end

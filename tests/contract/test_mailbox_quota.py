@@ -263,3 +263,15 @@ async def test_a_refused_share_is_told_too(small: RedisMailboxes, bob: str) -> N
     assert found.refused == 1
     small.told(bob, found)
     assert None is await overflow(small, bob)
+
+
+async def test_an_id_twice_in_an_ack_counts_once(small: RedisMailboxes, bob: str) -> None:
+    """A share is not made free twice by the same message."""
+    await small.open(bob, create=True)
+    await small.accept([entry(bob, sender=CAROL)])
+    results = await small.accept([entry(bob) for _ in range(4)])
+    first = results[0]
+    assert isinstance(first, Stored)
+    assert await refused(small, bob)
+    assert await small.acknowledge(bob, [first.id] * 3) == Acknowledged(1, 4)
+    assert await refused(small, bob)
