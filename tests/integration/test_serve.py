@@ -156,9 +156,11 @@ async def test_a_signal_drains_and_ends_everything(
         assert code == 1012
         assert server.ends() == 0
         assert not any(map(is_alive, family))
-    assert [line["event"] for line in server.lines()] == [
-        *("serving", *("draining",) * int(workers), "stopped")
-    ]
+    first, *middle, last = [line["event"] for line in server.lines()]
+    assert (first, last) == ("serving", "stopped")
+    # A worker that was still starting has nothing to drain.
+    assert set(middle) == {"draining"}
+    assert len(middle) <= int(workers)
 
 
 @KINDS
