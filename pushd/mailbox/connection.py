@@ -342,6 +342,7 @@ class Link:
         if connection.lost.is_set():
             raise Unavailable(f"The store at {self._address} closed the connection.")
         self.connection, self.trouble = connection, ""
+        log.info("connected to the store at %s", self._address)
         self._opened()
 
     def _gone(self) -> None:

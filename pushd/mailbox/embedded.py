@@ -29,8 +29,8 @@ from pushd.errors import ConfigurationError
 
 log = logging.getLogger("pushd.store")
 
-START_SECONDS = 60.0
-"""How long a server may take to read its data before it answers."""
+START_SECONDS = 20.0
+"""How long a server may be silent at its start; while it reads its data it says so."""
 STOP_SECONDS = 10.0
 """How long a server may take to stop before it is killed."""
 LEFTOVER_SECONDS = 5.0
@@ -81,6 +81,7 @@ class EmbeddedStore:
         try:
             path = self._socket_path()
             self._stopping.clear()
+            self._started.clear()
             self._keeper = threading.Thread(
                 target=self._keep, args=(binary, path), name="pushd-store", daemon=True
             )
@@ -95,6 +96,7 @@ class EmbeddedStore:
         """Stop the server; what it accepted is on disk. Idempotent."""
         self._stopping.set()
         if self._keeper is not None:
+            self._end()
             self._keeper.join()
             self._keeper = None
         if self._runtime is not None:
@@ -176,10 +178,10 @@ class EmbeddedStore:
             except OSError as error:
                 self._failure = error
                 return
-            self._wait(self._process)
             if self._stopping.is_set():
-                break
-            if not self._started.is_set():
+                self._end()
+            self._process.wait()
+            if self._stopping.is_set() or not self._started.is_set():
                 return
             steady = time.monotonic() - began > STEADY_SECONDS
             delay = BACKOFF[0] if steady else min(2 * delay, BACKOFF[1])
@@ -213,25 +215,27 @@ class EmbeddedStore:
                 preexec_fn=prepare,
             )
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        """Wait until the server died, or stop it when it shall."""
-        while process.poll() is None:
-            if self._stopping.wait(0.05):
-                process.terminate()
-                try:
-                    process.wait(STOP_SECONDS)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+    def _end(self) -> None:
+        """Ask the server to stop; kill it if it does not. Idempotent."""
+        process = self._process
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
     def _await_answer(self, path: str) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while not answers(path):
+        while not (answer := ask(path)).startswith(b"+PONG"):
+            if answer.startswith(b"-LOADING"):
+                deadline = time.monotonic() + START_SECONDS
             keeper = self._keeper
             if keeper is None or not keeper.is_alive():
                 self._fail("it stopped at once")
             if time.monotonic() > deadline:
-                self._fail(f"it does not answer after {START_SECONDS:.0f} s")
+                self._fail(f"it does not answer for {START_SECONDS:.0f} s")
             time.sleep(0.005)
         self._started.set()
 
@@ -284,18 +288,23 @@ def find_server(*, system: bool) -> str:
     )
 
 
-def answers(path: str) -> bool:
-    """Whether a server answers PING there, and has read its data."""
+def ask(path: str) -> bytes:
+    """Ask the server at a socket whether it serves; nothing if nobody is there."""
     try:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(1.0)
             probe.connect(path)
             probe.sendall(b"PING\r\n")
-            return probe.recv(64).startswith(b"+PONG")
+            return probe.recv(64)
     except OSError:
-        return False
+        return b""
 
 
 def _prctl() -> Callable[[int, int], int]:
-    """Load prctl before the fork; afterwards is too late to load anything."""
-    return cast(Callable[[int, int], int], ctypes.CDLL(None).prctl)
+    """Load prctl before the fork; afterwards is too late to load anything.
+
+    Only Linux has it. Elsewhere a server outlives a parent that was killed, and the next
+    start says that the directory is in use.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", lambda option, value: 0)
+    return cast(Callable[[int, int], int], prctl)

@@ -119,12 +119,11 @@ class RedisMailboxes:
         """
         self._commands.start(self._link)
         self._subscriptions.start(self._hearing)
-        try:
-            await self._link.start()
-            await self._hearing.start()
-        except ConfigurationError:
-            await self.close()
-            raise
+        starting = (self._link.start(), self._hearing.start())
+        for failure in await asyncio.gather(*starting, return_exceptions=True):
+            if failure is not None:
+                await self.close()
+                raise failure
 
     async def close(self) -> None:
         """Close the connections; calls without an answer fail."""

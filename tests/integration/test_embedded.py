@@ -163,7 +163,7 @@ def test_a_dead_store_is_started_again(tmp_path: Path) -> None:
         while processes(tmp_path) in ([], [pid]):
             assert time.monotonic() < deadline
             time.sleep(0.01)
-    while not embedded.answers(url.removeprefix("unix://")):
+    while embedded.ask(url.removeprefix("unix://")) != b"+PONG\r\n":
         assert time.monotonic() < deadline
     assert asyncio.run(deliver(url, 0)) == first
     store.stop()
