@@ -43,6 +43,7 @@ async def check(connection: Connection, durability: str) -> None:
     if durability == "fsync":
         await _check_fsync(connection, info)
     await _load(connection)
+    await _probe(connection)
 
 
 def _parse(text: bytes) -> dict[str, str]:
@@ -121,3 +122,11 @@ async def _load(connection: Connection) -> None:
         if str(error).startswith("OOM"):
             raise Unavailable("The store is out of memory.") from None
         raise
+
+
+async def _probe(connection: Connection) -> None:
+    """Call functions, for what they do needs permissions of its own."""
+    for function, arguments in (("tick", ("0",)), ("tails", ())):
+        await connection.command(
+            "FCALL", f"{LIBRARY}_{function}", 1, "pushd:{probe}", *arguments
+        )

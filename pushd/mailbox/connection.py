@@ -193,7 +193,7 @@ class Connection(asyncio.Protocol):
                 else:
                     _call(receivers.popleft(), reply)
         except (hiredis.ProtocolError, IndexError):
-            log.exception("the store sent what is no reply")
+            log.warning("the store sent what nobody asked for; connecting anew")
             self.abort()
         if pushes:
             _call(self._pushed, pushes)
@@ -241,6 +241,12 @@ def refused(error: hiredis.ReplyError, address: Address) -> Exception:
             return ConfigurationError(
                 f"The store at {address} does not permit this user what pushd needs: {text}"
             )
+    if "ACL failure" in text:
+        return ConfigurationError(
+            f"The store at {address} does not permit this user what pushd's functions do:"
+            f" {text.partition(' script:')[0]}; permit all commands on keys and channels"
+            " pushd:*."
+        )
     if "unknown command" in text.lower():
         return ConfigurationError(
             f"The store at {address} is too old or lacks a command ({text}); pushd needs"

@@ -115,6 +115,25 @@ async def test_a_user_who_may_not_load_functions() -> None:
         assert "does not permit" in await refusal(url)
 
 
+async def test_a_user_who_may_not_publish() -> None:
+    """What the functions do is tried, before a message depends on it."""
+    with running() as server:
+        with server.client() as client:
+            client.acl_setuser(
+                "pushd",
+                enabled=True,
+                nopass=True,
+                commands=["+@all"],
+                keys=["pushd:*"],
+                channels=["others:*"],
+            )
+        url = server.url.replace("unix://", "unix://pushd:x@")
+        assert "channels pushd:*" in await refusal(url)
+        with server.client() as client:
+            client.execute_command("ACL", "SETUSER", "pushd", "&pushd:*")
+        await serves(url)
+
+
 async def test_a_cluster() -> None:
     """A Cluster is for a later release."""
     with running(cluster_enabled="yes", cluster_port=str(free_port())) as server:
