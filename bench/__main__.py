@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -9,6 +10,8 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from itertools import count, product
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from bench import load, pace, report, scenarios
 from bench.load import LoadFailed
@@ -43,6 +46,8 @@ Note = Callable[[str], None]
 def main() -> None:
     """Measure, and print the table."""
     options = _options()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     plan = QUICK if options.quick else FULL
     began = time.monotonic()
     facts = report.machine()
@@ -125,6 +130,11 @@ def _brief(figures: Figures) -> str:
 
 def _say(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    """End with what was started, whoever asks and however."""
+    sys.exit("bench: stopped")
 
 
 def _options() -> argparse.Namespace:
