@@ -59,7 +59,7 @@ local NEVER = 2 ^ 53
 
 local DIGEST = 8        -- bytes of the payload's digest in front of a remembered id
 
-local TOUCH = 0         -- answers that are not results, see `_refusals` in redis.py
+local TOUCH = 0         -- answers that are not results, see `_REFUSALS` in redis.py
 local UNKNOWN = 1
 local CONFLICT = 2
 local FULL = 3
@@ -79,7 +79,7 @@ local function begin()
   local time = call('TIME')
   now_text, now = time[1], tonumber(time[1])
   micros = now * 1000000 + time[2]
-  source = match(call('INFO', 'replication'), 'master_replid:(%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x)')
+  source = string.sub(match(call('INFO', 'replication'), 'master_replid:(%x+)'), 1, 16)
 end
 
 -- Limits of every mailbox, the header of the functions that count.
@@ -160,6 +160,18 @@ local function keep(m)
   if m.heavy == 1 then call('EXPIREAT', m.key .. ':q', gone) end
 end
 
+local function expiry(message)
+  return tonumber(string.sub(message, -11, -2))
+end
+
+-- A mailbox that lost its state is made over the messages it had.
+local function adopt(m)
+  local last = call('XREVRANGE', m.stream, '+', '-', 'COUNT', 1)[1]
+  if not last then return end
+  m.count, m.latest, m.due = call('XLEN', m.stream), expiry(last[2][2]), 0
+  m.bytes, m.odd = m.count * #last[2][2], call('EXISTS', m.key .. ':x')
+end
+
 local function new_epoch(m)
   local top, exists = 0, call('EXISTS', m.stream) == 1
   if exists then
@@ -167,6 +179,7 @@ local function new_epoch(m)
     for i = 1, #info, 2 do
       if info[i] == 'last-generated-id' then top = parse(info[i + 1]) end
     end
+    if m.epoch == 0 then adopt(m) end
   else
     m.count, m.bytes, m.latest, m.due = 0, 0, 0, NEVER
     m.odd, m.heavy, m.refusing = 0, 0, 0
@@ -183,12 +196,8 @@ end
 
 --- Removal ---------------------------------------------------------------------------
 
-local function expiry(body)
-  return tonumber(string.sub(body, -11, -2))
-end
-
-local function sender_of(body)
-  return match(body, '"from":{"did":"([^"]+)"')
+local function sender_of(message)
+  return match(message, '"from":{"did":"([^"]+)"')
 end
 
 -- Whether the id is among those whose senders have been counted.
