@@ -1,12 +1,14 @@
 """Promise: whatever interrupts the store opens a new epoch, and every answer shows it."""
 
 import asyncio
+import contextlib
 import socket
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import redis
 
 from pushd.errors import UnknownMailbox
 from pushd.mailbox.base import Acknowledged, Stored
@@ -203,17 +205,17 @@ async def test_a_promoted_replica_is_a_new_epoch(
     mailboxes = await connect(own_server)
     ids = await store_three(mailboxes, bob)
     with own_server.client() as client:
-        port = _free_port()
-        client.config_set("port", port)
+        port = _listen(client)
     with (
         tempfile.TemporaryDirectory(prefix="pushd-") as directory,
         Server(kind, Path(directory)) as replica,
         replica.client() as client,
     ):
         client.replicaof("127.0.0.1", port)
-        await until(lambda: client.info("replication")["master_link_status"] == "up")
+        await until(lambda: client.info("replication").get("master_link_status") == "up")
         await until(lambda: client.xlen(f"pushd:{{{bob}}}:s") == 3)
         client.replicaof("NO", "ONE")
+        await until(lambda: client.info("persistence")["aof_enabled"] == 1)
         promoted = await connect(replica)
         assert (await _tails(promoted, bob, ids[-1])).epoch > ids[-1].epoch
         assert ids == await unread(promoted, bob)
@@ -247,8 +249,12 @@ async def test_two_processes_share_a_store(
     assert [(ids[1], "other")] * 2 == [ear.heard[-1].details for ear in ears]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _listen(client: redis.Redis) -> int:
+    """Let a server listen on a port that nobody else has taken meanwhile."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        with contextlib.suppress(redis.ResponseError):
+            client.config_set("port", port)
+            return port
