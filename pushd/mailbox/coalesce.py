@@ -24,7 +24,8 @@ from typing import Any, TypeVar
 import hiredis
 
 from pushd.errors import Overloaded, PushdError, StoreUnavailable
-from pushd.mailbox.connection import STUCK_SECONDS, Argument, Link, Reply, pack
+from pushd.mailbox.connection import Argument, Reply, pack
+from pushd.mailbox.link import Link
 
 log = logging.getLogger("pushd.store")
 
@@ -36,6 +37,8 @@ BATCH = 256
 """Mailboxes after which a batch is full."""
 FLIGHT = 1024
 """Mailboxes after which a flight is full."""
+STUCK_SECONDS = 5.0
+"""How long an answer may take; then the connection is given up."""
 PATIENCE = 1.0
 """Seconds a call waits for a connection."""
 MAX_WAITING = 100_000

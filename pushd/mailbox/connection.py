@@ -1,4 +1,4 @@
-"""One RESP3 connection to the store, and the link that keeps one alive.
+"""One RESP3 connection to the store.
 
 A `Connection` is what is left of a Redis client when every call is a Function call: bytes
 out, replies in their order to whoever waits for them, pushes to one listener. Nothing a
@@ -7,30 +7,17 @@ exception in somebody's callback is logged and goes no further.
 """
 
 import asyncio
-import contextlib
 import logging
-import random
-import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, cast
 
 import hiredis
-from redis.asyncio.connection import parse_url
 
 from pushd.errors import ConfigurationError
+from pushd.mailbox.address import Address
 
 log = logging.getLogger("pushd.store")
-
-CONNECT_SECONDS = 5.0
-"""How long a connection may take until it is ready."""
-STUCK_SECONDS = 5.0
-"""How long a reply may take; then the connection is given up."""
-BACKOFF = (0.05, 1.0)
-"""Seconds between attempts to connect: the first, and the most."""
-MISCONFIGURED_SECONDS = 5.0
-"""Seconds until a store that will not do is looked at again."""
 
 Argument = str | bytes | int
 Reply = Any
@@ -43,58 +30,6 @@ pack = cast(Callable[[tuple[Argument, ...]], bytes], hiredis.pack_command)
 
 class Unavailable(Exception):
     """The store cannot serve right now; the sentence says why."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where the store is, and who we are there. Shown without the password."""
-
-    url: str
-    path: str | None
-    host: str
-    port: int
-    db: int
-    username: str | None
-    password: str | None
-    tls: ssl.SSLContext | None
-
-    @classmethod
-    def parse(cls, url: str) -> "Address":
-        """Read a `redis://`, `rediss://` or `unix://` URL.
-
-        Raises:
-            ConfigurationError: If it is none of them.
-        """
-        try:
-            parts = cast(dict[str, Any], parse_url(url))
-            db = int(parts.get("db") or 0)
-        except (ValueError, TypeError):
-            raise ConfigurationError(
-                "The store's URL is redis://host:port/db, rediss://... for TLS, or"
-                " unix:///path/to/socket; set PUSHD_REDIS_URL."
-            ) from None
-        return cls(
-            url=url,
-            path=parts.get("path"),
-            host=parts.get("host") or "127.0.0.1",
-            port=parts.get("port") or 6379,
-            db=db,
-            username=parts.get("username"),
-            password=parts.get("password"),
-            tls=_tls(parts) if url.startswith("rediss:") else None,
-        )
-
-    def __str__(self) -> str:
-        return self.path or f"{self.host}:{self.port}"
-
-
-def _tls(parts: dict[str, Any]) -> ssl.SSLContext:
-    """Verify the store's certificate, unless the URL says `ssl_cert_reqs=none`."""
-    context = ssl.create_default_context(cafile=parts.get("ssl_ca_certs"))
-    if parts.get("ssl_cert_reqs") == "none":
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 class Connection(asyncio.Protocol):
@@ -253,115 +188,3 @@ def refused(error: hiredis.ReplyError, address: Address) -> Exception:
             " Valkey or Redis 7.0 or newer."
         )
     return Unavailable(f"The store at {address} answers with an error: {text}")
-
-
-class Link:
-    """Keep one connection to the store, whatever happens to it.
-
-    Args:
-        address: Where the store is.
-        prepare: Checks a fresh connection before it is used; may raise `Unavailable` or
-            `ConfigurationError`, and the link tries again.
-        opened: Called when a connection is ready.
-        lost: Called when it is gone.
-        pushed: Called with the pushes of one network read.
-
-    Attributes:
-        connection: The connection, or None while there is none.
-        trouble: Why there is none, in a sentence.
-    """
-
-    def __init__(
-        self,
-        address: Address,
-        *,
-        prepare: Callable[[Connection], Awaitable[None]],
-        opened: Callable[[], None],
-        lost: Callable[[], None],
-        pushed: Callable[[list[list[bytes]]], None],
-    ) -> None:
-        self.connection: Connection | None = None
-        self.trouble = f"The store at {address} was not asked yet."
-        self._address = address
-        self._prepare = prepare
-        self._opened = opened
-        self._lost = lost
-        self._pushed = pushed
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Try to connect once, and from then on keep trying in the background.
-
-        Raises:
-            ConfigurationError: If the store answers, and will not do.
-        """
-        delay = 0.0
-        try:
-            await self._connect()
-        except ConfigurationError:
-            raise
-        except Exception as error:  # whatever it is, the background tries again
-            self._note(error)
-            delay = BACKOFF[0]
-        self._task = asyncio.create_task(self._keep(delay))
-
-    async def close(self) -> None:
-        """Give up the connection and stop trying."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-        if self.connection is not None:
-            self.connection.abort()
-            await self.connection.lost.wait()
-            self._gone()
-
-    async def _keep(self, delay: float) -> None:
-        """Wait for the loss of the connection, make another, and so on."""
-        while True:
-            if self.connection is not None:
-                await self.connection.lost.wait()
-                self._gone()
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            try:
-                await self._connect()
-                delay = 0.0
-            except ConfigurationError as error:
-                self._note(error)
-                delay = MISCONFIGURED_SECONDS
-            except Exception as error:  # the link outlives every surprise
-                self._note(error)
-                delay = min(max(2 * delay, BACKOFF[0]), BACKOFF[1])
-
-    async def _connect(self) -> None:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            connection = await Connection.open(self._address, self._pushed)
-            try:
-                await self._prepare(connection)
-            except hiredis.ReplyError as error:
-                connection.abort()
-                raise refused(error, self._address) from None
-            except BaseException:
-                connection.abort()
-                raise
-        if connection.lost.is_set():
-            raise Unavailable(f"The store at {self._address} closed the connection.")
-        self.connection, self.trouble = connection, ""
-        log.info("connected to the store at %s", self._address)
-        self._opened()
-
-    def _gone(self) -> None:
-        self.connection = None
-        self.trouble = f"The connection to the store at {self._address} is lost."
-        self._lost()
-
-    def _note(self, error: Exception) -> None:
-        if isinstance(error, ConfigurationError | Unavailable):
-            sentence = str(error)
-        else:
-            reason = str(error) or "no answer in time"
-            sentence = f"The store at {self._address} does not answer: {reason}."
-        if sentence != self.trouble:
-            log.warning("%s", sentence)
-        self.trouble = sentence

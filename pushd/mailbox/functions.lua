@@ -59,7 +59,7 @@ local NEVER = 2 ^ 53
 
 local DIGEST = 8        -- bytes of the payload's digest in front of a remembered id
 
-local TOUCH = 0         -- answers that are not results, see `_REFUSALS` in redis.py
+local TOUCH = 0         -- answers that are not results, see translation.py
 local UNKNOWN = 1
 local CONFLICT = 2
 local FULL = 3

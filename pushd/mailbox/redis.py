@@ -1,8 +1,8 @@
 """Mailboxes on Redis or Valkey: what `base.Mailboxes` promises, as calls of functions.lua.
 
 Two connections per process: one for commands, where the calls of a tick travel as one
-(`coalesce.py`), and one that hears publications (`subscriptions.py`). This file only
-translates: entries into arguments, replies into results and errors.
+(`coalesce.py`), and one that hears publications (`subscriptions.py`). What the calls say
+and mean is in `translation.py`; this file asks, and asks again where it must.
 
 What waits for an answer is a `partial` of a method, not a nested function: one that can
 ask again would refer to itself, and leave each call to the garbage collector.
@@ -11,17 +11,10 @@ ask again would refer to itself, and leave each call to the garbage collector.
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from hashlib import blake2b
 from typing import Any, Literal, TypeVar
 
-from pushd.errors import (
-    ConfigurationError,
-    Internal,
-    KeyConflict,
-    MailboxFull,
-    PushdError,
-    UnknownMailbox,
-)
+from pushd.errors import ConfigurationError, PushdError
+from pushd.mailbox.address import Address
 from pushd.mailbox.base import (
     Acknowledged,
     Entry,
@@ -33,34 +26,28 @@ from pushd.mailbox.base import (
 )
 from pushd.mailbox.checks import DURABILITIES, LIBRARY, check
 from pushd.mailbox.coalesce import Coalescer, Done, settle
-from pushd.mailbox.connection import Address, Argument, Connection, Link
-from pushd.mailbox.subscriptions import Subscriptions, channel_of, parse_id
+from pushd.mailbox.connection import Argument, Connection
+from pushd.mailbox.link import Link
+from pushd.mailbox.subscriptions import Subscriptions
+from pushd.mailbox.translation import (
+    TOUCH,
+    UNKNOWN,
+    channel_of,
+    key_hash,
+    overflow_of,
+    page,
+    parse_id,
+    payload_digest,
+    refusal,
+    stored,
+)
 from pushd.protocol.ids import MessageId
-from pushd.protocol.messages import Overflow, StoredMessage
+from pushd.protocol.messages import Overflow
 
 T = TypeVar("T")
 
 TAILS = 500
 """Mailboxes whose tails are asked for in one call."""
-
-_DUPLICATE = ord("=")
-
-# The answers of functions.lua that are not results.
-_TOUCH = 0
-_UNKNOWN = 1
-_REFUSALS: dict[int, Callable[[], PushdError]] = {
-    _UNKNOWN: UnknownMailbox,
-    2: KeyConflict,
-    3: MailboxFull,
-    4: lambda: MailboxFull(
-        "This sender's share of the mailbox is full; it is accepted again once that share"
-        " has drained below half."
-    ),
-    5: lambda: MailboxFull(
-        "The mailbox remembers as many keys as it may; deliver without a key, or wait"
-        " until it forgets the oldest."
-    ),
-}
 
 
 class RedisMailboxes:
@@ -153,7 +140,12 @@ class RedisMailboxes:
             if entry.key is None:
                 args += (body, entry.ttl, b"", b"")
             else:
-                args += (body, entry.ttl, _hash(entry.sender, entry.key), _digest(body))
+                args += (
+                    body,
+                    entry.ttl,
+                    key_hash(entry.sender, entry.key),
+                    payload_digest(body),
+                )
             size += len(body)
         self._call("accept", keys, args, partial(_accepted, future), size=size)
         return future
@@ -196,7 +188,7 @@ class RedisMailboxes:
             self._open(mailbox, [create, "", *holding], future)
             return
         gone_ids = tuple(parse_id(id) for id in gone)
-        result = Opened(parse_id(tail), unread, gone_ids, _overflow(refused, since))
+        result = Opened(parse_id(tail), unread, gone_ids, overflow_of(refused, since))
         settle(future, result)
 
     def read(self, mailbox: str, *, after: MessageId, limit: int) -> asyncio.Future[Page]:
@@ -209,7 +201,7 @@ class RedisMailboxes:
         self, mailbox: str, args: Sequence[Argument], future: asyncio.Future[Page]
     ) -> None:
         again = partial(self._read, mailbox, args, future)
-        self._one("read", mailbox, args, future, partial(_page, future), touched=again)
+        self._one("read", mailbox, args, future, partial(_read, future), touched=again)
 
     def tails(self, mailboxes: Sequence[str]) -> asyncio.Future[list[MessageId | None]]:
         """Tell the tail of each mailbox; see `base.Mailboxes`."""
@@ -225,10 +217,10 @@ class RedisMailboxes:
                 settle(future, answers)
                 return
             for name, answer in zip(names, answers, strict=True):
-                if answer == _TOUCH:
+                if answer == TOUCH:
                     self._touch(name, future, partial(ask, [name]))
                 else:
-                    found[name] = None if answer == _UNKNOWN else parse_id(answer)
+                    found[name] = None if answer == UNKNOWN else parse_id(answer)
             if len(found) == len(wanted):
                 settle(future, [found[mailbox] for mailbox in mailboxes])
 
@@ -348,10 +340,10 @@ class RedisMailboxes:
             settle(future, answers)
         elif not isinstance(answers[0], int):
             done(answers[0])
-        elif answers[0] == _TOUCH and touched is not None:
+        elif answers[0] == TOUCH and touched is not None:
             self._touch(mailbox, future, touched)
         else:
-            settle(future, _refusal(answers[0]))
+            settle(future, refusal(answers[0]))
 
     def _touch(
         self, mailbox: str, future: asyncio.Future[T], then: Callable[[], None]
@@ -361,26 +353,12 @@ class RedisMailboxes:
         def touched(answers: list[Any] | PushdError) -> None:
             if isinstance(answers, PushdError):
                 settle(future, answers)
-            elif answers[0] != _UNKNOWN and answers[0][0]:  # there is more to sweep
+            elif answers[0] != UNKNOWN and answers[0][0]:  # there is more to sweep
                 self._touch(mailbox, future, then)
             else:
                 then()
 
         self._call("open", [channel_of(mailbox)], [0, "", 0], touched)
-
-
-def _hash(sender: str, key: str) -> bytes:
-    """Name a sender's key in a mailbox."""
-    return blake2b(f"{sender}\0{key}".encode(), digest_size=12).digest()
-
-
-def _digest(body: bytes) -> bytes:
-    """Tell payloads apart; the length is `DIGEST` in functions.lua.
-
-    A sender may have gained a name since, so the rest of the body does not count. What
-    marks the payload cannot be inside another member: quotes are escaped there.
-    """
-    return blake2b(body[body.index(b',"payload":') :], digest_size=8).digest()
 
 
 def _accepted(
@@ -389,32 +367,11 @@ def _accepted(
     if isinstance(answers, PushdError):
         settle(future, answers)
     else:
-        settle(future, [_stored(answer) for answer in answers])
+        settle(future, [stored(answer) for answer in answers])
 
 
-def _page(future: asyncio.Future[Page], answer: list[Any]) -> None:
-    complete, tail, unread, refused, since = answer[:5]
-    pairs = zip(answer[5::2], answer[6::2], strict=True)
-    messages = [StoredMessage(parse_id(id), json) for id, json in pairs]
-    overflow = _overflow(refused, since)
-    settle(future, Page(messages, bool(complete), parse_id(tail), unread, overflow))
-
-
-def _stored(answer: bytes | int) -> Stored | PushdError:
-    if isinstance(answer, int):
-        return _refusal(answer)
-    if answer[0] == _DUPLICATE:
-        return Stored(parse_id(answer[1:]), True)
-    return Stored(parse_id(answer), False)
-
-
-def _refusal(code: int) -> PushdError:
-    refusal = _REFUSALS.get(code)
-    return refusal() if refusal is not None else Internal()
-
-
-def _overflow(refused: int, since: int) -> Overflow | None:
-    return Overflow(refused=refused, since=since) if refused else None
+def _read(future: asyncio.Future[Page], answer: list[Any]) -> None:
+    settle(future, page(answer))
 
 
 def _ignore(answers: list[Any] | PushdError) -> None:

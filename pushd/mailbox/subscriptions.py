@@ -23,8 +23,9 @@ import hiredis
 from pushd.errors import PushdError, StoreUnavailable
 from pushd.mailbox.base import Subscriber
 from pushd.mailbox.coalesce import PATIENCE, Coalescer, settle
-from pushd.mailbox.connection import Link, Reply, pack
-from pushd.protocol.ids import MessageId
+from pushd.mailbox.connection import Reply, pack
+from pushd.mailbox.link import Link
+from pushd.mailbox.translation import channel_of, parse_id, parse_message
 from pushd.protocol.messages import Overflow, StoredMessage
 
 log = logging.getLogger("pushd.store")
@@ -40,22 +41,6 @@ _BRACE = ord("{")
 _PING = pack(("PING",))
 
 Args = TypeVarTuple("Args")
-
-
-def channel_of(mailbox: str) -> str:
-    """Name the channel of a mailbox, which is also the root of its keys."""
-    return f"pushd:{{{mailbox}}}"
-
-
-def parse_id(text: bytes) -> MessageId:
-    """Read an id of the store, which needs no checking."""
-    epoch, _, seq = text.partition(b"-")
-    return MessageId(int(epoch), int(seq))
-
-
-def parse_message(text: bytes) -> StoredMessage:
-    """Find the id in a message, the first member of its JSON object."""
-    return StoredMessage(parse_id(text[7 : text.index(b'"', 7)]), text)
 
 
 class Subscriptions:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pushd.errors import Overloaded, PushdError, StoreUnavailable
-from pushd.mailbox import coalesce, connection, subscriptions
+from pushd.mailbox import coalesce, link, subscriptions
 from pushd.mailbox.base import Acknowledged, Quota, Stored
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import MessageId
@@ -156,7 +156,7 @@ async def test_a_store_that_hangs_is_given_up(
 ) -> None:
     """A call unanswered for too long fails; later the store serves again."""
     monkeypatch.setattr(coalesce, "STUCK_SECONDS", 0.5)
-    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(link, "CONNECT_SECONDS", 0.5)
     os.kill(server.pid, signal.SIGSTOP)
     with pytest.raises(StoreUnavailable):
         await mailboxes.accept([entry(BOB, "hung", key="hung")])

@@ -13,7 +13,7 @@ from typing import Literal
 import pytest
 
 from pushd.errors import ConfigurationError
-from pushd.mailbox import connection
+from pushd.mailbox import link
 from pushd.mailbox.base import Quota
 from pushd.mailbox.redis import RedisMailboxes
 from tests.contract.stores import Ear, Server, entry, until
@@ -193,7 +193,7 @@ async def test_a_store_that_is_too_old(replies: list[bytes], said: str) -> None:
 
 async def test_a_store_that_goes_wrong_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Found at a reconnect, it is not ready and says why, until it is put right."""
-    monkeypatch.setattr(connection, "MISCONFIGURED_SECONDS", 0.1)
+    monkeypatch.setattr(link, "MISCONFIGURED_SECONDS", 0.1)
     with running() as server:
         mailboxes = made(server.url)
         await mailboxes.start()

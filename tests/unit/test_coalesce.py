@@ -11,8 +11,10 @@ import pytest
 
 from pushd.errors import PushdError, StoreUnavailable
 from pushd.mailbox import coalesce
+from pushd.mailbox.address import Address
 from pushd.mailbox.coalesce import BATCH, FLIGHT, Coalescer
-from pushd.mailbox.connection import Address, Connection, Link, Unavailable
+from pushd.mailbox.connection import Connection, Unavailable
+from pushd.mailbox.link import Link
 
 
 class Store:

@@ -1,0 +1,90 @@
+"""What goes to functions.lua and comes back, in our words: names, ids, results, errors."""
+
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any
+
+from pushd.errors import Internal, KeyConflict, MailboxFull, PushdError, UnknownMailbox
+from pushd.mailbox.base import Page, Stored
+from pushd.protocol.ids import MessageId
+from pushd.protocol.messages import Overflow, StoredMessage
+
+TOUCH = 0
+"""Answer of a function that only reads: open the mailbox, then ask again."""
+UNKNOWN = 1
+"""Answer of every function for a mailbox that is not there."""
+
+_REFUSALS: dict[int, Callable[[], PushdError]] = {
+    UNKNOWN: UnknownMailbox,
+    2: KeyConflict,
+    3: MailboxFull,
+    4: lambda: MailboxFull(
+        "This sender's share of the mailbox is full; it is accepted again once that share"
+        " has drained below half."
+    ),
+    5: lambda: MailboxFull(
+        "The mailbox remembers as many keys as it may; deliver without a key, or wait"
+        " until it forgets the oldest."
+    ),
+}
+"""The answers that are refusals; all of these numbers stand at the head of functions.lua."""
+
+_DUPLICATE = ord("=")
+
+
+def channel_of(mailbox: str) -> str:
+    """Name the channel of a mailbox, which is also the root of its keys."""
+    return f"pushd:{{{mailbox}}}"
+
+
+def parse_id(text: bytes) -> MessageId:
+    """Read an id of the store, which needs no checking."""
+    epoch, _, seq = text.partition(b"-")
+    return MessageId(int(epoch), int(seq))
+
+
+def parse_message(text: bytes) -> StoredMessage:
+    """Find the id in a message, the first member of its JSON object."""
+    return StoredMessage(parse_id(text[7 : text.index(b'"', 7)]), text)
+
+
+def key_hash(sender: str, key: str) -> bytes:
+    """Name a sender's key in a mailbox."""
+    return blake2b(f"{sender}\0{key}".encode(), digest_size=12).digest()
+
+
+def payload_digest(body: bytes) -> bytes:
+    """Tell payloads apart; the length is `DIGEST` in functions.lua.
+
+    A sender may have gained a name since, so the rest of the body does not count. What
+    marks the payload cannot be inside another member: quotes are escaped there.
+    """
+    return blake2b(body[body.index(b',"payload":') :], digest_size=8).digest()
+
+
+def page(answer: list[Any]) -> Page:
+    """Read the answer of `read`."""
+    complete, tail, unread, refused, since = answer[:5]
+    pairs = zip(answer[5::2], answer[6::2], strict=True)
+    messages = [StoredMessage(parse_id(id), json) for id, json in pairs]
+    overflow = overflow_of(refused, since)
+    return Page(messages, bool(complete), parse_id(tail), unread, overflow)
+
+
+def stored(answer: bytes | int) -> Stored | PushdError:
+    """Read one answer of `accept`."""
+    if isinstance(answer, int):
+        return refusal(answer)
+    if answer[0] == _DUPLICATE:
+        return Stored(parse_id(answer[1:]), True)
+    return Stored(parse_id(answer), False)
+
+
+def refusal(code: int) -> PushdError:
+    """Make the error that a refusal stands for."""
+    return _REFUSALS.get(code, Internal)()
+
+
+def overflow_of(refused: int, since: int) -> Overflow | None:
+    """Read an overflow; zero refused is none."""
+    return Overflow(refused=refused, since=since) if refused else None
