@@ -27,7 +27,7 @@ _REFUSALS: dict[int, Callable[[], PushdError]] = {
         " until it forgets the oldest."
     ),
 }
-"""The answers that are refusals; all of these numbers stand at the head of functions.lua."""
+"""The answers that are refusals; the numbers are those at the head of functions.lua."""
 
 _DUPLICATE = ord("=")
 
