@@ -253,7 +253,7 @@ class Coalescer:
 
         A store that is out of memory or cannot write is still the right one.
         """
-        log.warning("the store refused a call: %s", error)
+        log.warning("the store refused a call", extra={"reason": str(error)})
         passing = str(error).startswith(("OOM", "MISCONF", "NOREPLICAS", "BUSY"))
         if not passing and self._link is not None and self._link.connection is not None:
             self._link.connection.abort()
@@ -297,5 +297,5 @@ class Coalescer:
             and self._in_flight
             and self._loop.time() - self._sent_at > STUCK_SECONDS
         ):
-            log.warning("the store does not answer for %d s", STUCK_SECONDS)
+            log.warning("the store does not answer", extra={"seconds": STUCK_SECONDS})
             link.connection.abort()

@@ -186,9 +186,11 @@ class EmbeddedStore:
             steady = time.monotonic() - began > STEADY_SECONDS
             delay = BACKOFF[0] if steady else min(2 * delay, BACKOFF[1])
             log.error(
-                "the embedded store died with status %s; starting it again, see %s",
-                self._process.returncode,
-                self._dir / "store.log",
+                "the embedded store died; starting it again",
+                extra={
+                    "status": self._process.returncode,
+                    "store_log": str(self._dir / "store.log"),
+                },
             )
             self._stopping.wait(delay)
 

@@ -115,7 +115,8 @@ class Link:
         if connection.lost.is_set():
             raise Unavailable(f"The store at {self._address} closed the connection.")
         self.connection, self.trouble = connection, ""
-        log.info("connected to the store at %s", self._address)
+        if self._task is not None:  # at the start there is nothing to tell
+            log.info("store is back", extra={"store": str(self._address)})
         self._opened()
 
     def _gone(self) -> None:
@@ -130,5 +131,5 @@ class Link:
             reason = str(error) or "no answer in time"
             sentence = f"The store at {self._address} does not answer: {reason}."
         if sentence != self.trouble:
-            log.warning("%s", sentence)
+            log.warning("store is away", extra={"reason": sentence})
         self.trouble = sentence

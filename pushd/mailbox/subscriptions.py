@@ -146,7 +146,7 @@ class Subscriptions:
     def _distrust(self, error: Exception) -> None:
         """Make the connection anew after an error: replies may be out of step."""
         if isinstance(error, hiredis.ReplyError):
-            log.warning("the store refused a subscription: %s", error)
+            log.warning("the store refused a subscription", extra={"reason": str(error)})
         if self._link is not None and self._link.connection is not None:
             self._link.connection.abort()
 
