@@ -56,7 +56,10 @@ def demo(directory: Path | None, port: int | None) -> None:
     console = Console(highlight=False, markup=False)
     with serve.stoppable(), _place(directory) as place, _listen(port, console) as listener:
         settings = Settings.read(
-            {}, port=listener.getsockname()[1], data_dir=place / "store"
+            {},
+            port=listener.getsockname()[1],
+            data_dir=place / "store",
+            drain_seconds=1,  # whoever plays with it does not want to wait
         )
         people = identities(place)
         with serve.store(settings) as store_url:
