@@ -221,3 +221,11 @@ class ConfigurationError(Exception):
 
     Not a `PushdError`: no peer ever sees it. `pushdctl` prints it and exits with 2.
     """
+
+
+class Unproven(Exception):
+    """What was found does not prove what was claimed; the message says what is wrong.
+
+    Not a `PushdError`: the same finding means another thing to whoever delivers, listens
+    or reads a bucket. The message holds nothing of a key or a token.
+    """

@@ -13,22 +13,23 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"protocol"}),
     frozenset({"identity"}),
-    frozenset({"mailbox", "metrics"}),
+    frozenset({"mailbox", "metrics", "resolvers"}),
+    frozenset({"names"}),
     frozenset({"delivery", "hub"}),
     frozenset({"web"}),
     frozenset({"settings", "ports", "logs", "keyfiles"}),
     frozenset({"app"}),
-    frozenset({"asgi", "workers"}),
+    frozenset({"asgi", "workers", "devhub"}),
     frozenset({"serve"}),
     frozenset({"demo", "talk"}),
     frozenset({"cli"}),
 )
 """The parts of `pushd`, the lowest first. A part sees those below it, never a sibling."""
 
-CLIENT_SEES = {"errors", "protocol", "identity"}
-"""The client is a guest in the house: it stands on the pure floors alone."""
+CLIENT_SEES = {"errors", "protocol", "identity", "resolvers"}
+"""The client is a guest in the house: it shares what is pure, and the way to names."""
 
-CLIENT_SEEN_BY = {"cli", "talk"}
+CLIENT_SEEN_BY = {"cli", "demo", "talk"}
 """Who may use the client."""
 
 PURE = {"protocol", "identity"}

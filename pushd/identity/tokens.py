@@ -15,6 +15,7 @@ from msgspec import UNSET, Struct, UnsetType
 from pushd.errors import BadRequest, TokenExpired, Unauthorized
 from pushd.identity import jws
 from pushd.identity.keys import BTC_ADDR, KEY, Algorithm, PrivateKey, PublicKey
+from pushd.identity.names import is_name
 
 DELIVER = "deliver"
 RECEIVE = "receive"
@@ -125,7 +126,7 @@ def verify(token: str, *, now: float, leeway: float = 30) -> Token:
         raise Unauthorized(
             f"A token to deliver names 1 to {MAX_RECIPIENTS} recipients in to."
         )
-    if claims.app is UNSET and any(map(_is_name, to)):
+    if claims.app is UNSET and any(map(is_name, to)):
         raise Unauthorized("A token with a name in to needs the app it belongs to.")
     if claims.digest is not UNSET:
         _check_digest(claims.digest, claims.jti)
@@ -209,10 +210,6 @@ def _check_digest(digest: str, jti: str) -> None:
         raise Unauthorized(
             f"The jti of a token with a digest has 1 to {MAX_JTI} characters."
         )
-
-
-def _is_name(recipient: str) -> bool:
-    return not recipient.startswith((BTC_ADDR, KEY))
 
 
 def _set(value: str | Iterable[str] | UnsetType) -> frozenset[str]:
