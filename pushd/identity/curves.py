@@ -75,6 +75,20 @@ def _secp256k1_verify(key: coincurve.PublicKey, signature: bytes, message: bytes
     return bool(key.verify(encode_dss_signature(r, low_s), message))
 
 
+def compress(raw: bytes) -> bytes:
+    """Return a point of secp256k1 in compressed form (SEC 1 section 2.3.3).
+
+    Args:
+        raw: The point, compressed (33 bytes) or uncompressed (65).
+
+    Raises:
+        ValueError: If it is no point in one of these forms.
+    """
+    if (len(raw), raw[:1]) not in {(33, b"\2"), (33, b"\3"), (65, b"\4")}:
+        raise ValueError("neither a compressed nor an uncompressed point")
+    return coincurve.PublicKey(raw).format()
+
+
 def _secp256k1_signer(secret: bytes) -> tuple[bytes, Sign]:
     key = coincurve.PrivateKey(secret)
 

@@ -17,7 +17,7 @@ from pushd.errors import Unauthorized
 from pushd.identity.keys import Algorithm, PrivateKey, PublicKey
 
 MAX_TOKEN = 8 * 1024
-"""Characters of the longest token."""
+"""Characters of the longest token that somebody bears."""
 
 
 class Signed(NamedTuple):
@@ -55,15 +55,19 @@ def sign(key: PrivateKey, claims: bytes) -> str:
     return _JWS.encode(claims, private, algorithm=key.algorithm)
 
 
-def read(token: str) -> Signed:
+def read(token: str, *, limit: int = MAX_TOKEN) -> Signed:
     """Take a token apart.
+
+    Args:
+        token: The token.
+        limit: Characters it may have; documents are tokens longer than a bearer's.
 
     Raises:
         Unauthorized: If it is too long, not in compact form, or its header asks for
             anything beyond a plain JWT of an algorithm known here.
     """
-    if len(token) > MAX_TOKEN:
-        raise Unauthorized(f"A token has at most {MAX_TOKEN} characters.")
+    if len(token) > limit:
+        raise Unauthorized(f"A token has at most {limit} characters.")
     message, _, signature = token.rpartition(".")
     header, dot, claims = message.partition(".")
     if not dot or "." in claims:

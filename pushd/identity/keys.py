@@ -13,7 +13,7 @@ from typing import Self
 
 from pushd.errors import BadRequest
 from pushd.identity import base58
-from pushd.identity.curves import CURVES, Algorithm, Sign, Verify
+from pushd.identity.curves import CURVES, Algorithm, Sign, Verify, compress
 from pushd.identity.ripemd160 import ripemd160
 
 __all__ = ["Algorithm", "PrivateKey", "PublicKey", "address", "validate_did"]
@@ -56,13 +56,19 @@ class PublicKey:
         Raises:
             BadRequest: If it is not a key in that form.
         """
+        return cls(algorithm, unhex(text))
+
+    @classmethod
+    def from_point(cls, raw: bytes) -> Self:
+        """Read a secp256k1 key whose point may be uncompressed (65 bytes).
+
+        Raises:
+            BadRequest: If it is no such point.
+        """
         try:
-            raw = bytes.fromhex(text)
+            return cls(Algorithm.ES256K, compress(raw))
         except ValueError:
-            raise BadRequest("A public key is written in hexadecimal.") from None
-        if 2 * len(raw) != len(text):  # fromhex overlooks spaces
-            raise BadRequest("A public key is written in hexadecimal, without spaces.")
-        return cls(algorithm, raw)
+            raise BadRequest("These are not the bytes of a secp256k1 key.") from None
 
     @classmethod
     def from_did(cls, did: str) -> Self:
@@ -165,6 +171,21 @@ class PrivateKey:
         ECDSA is deterministic (RFC 6979).
         """
         return self._sign(message)
+
+
+def unhex(text: str) -> bytes:
+    """Read a public key's bytes in hexadecimal.
+
+    Raises:
+        BadRequest: If it is something else; the text is not repeated.
+    """
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        raise BadRequest("A public key is written in hexadecimal.") from None
+    if 2 * len(raw) != len(text):  # fromhex overlooks spaces
+        raise BadRequest("A public key is written in hexadecimal, without spaces.")
+    return raw
 
 
 def address(public_key: bytes) -> str:
