@@ -4,6 +4,8 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
 READY := .venv/.ready
+NPM := tests/e2e/npm
+PACKAGES := $(NPM)/node_modules/.ready
 PYTHON2 ?= python2.7
 WSTEST := build/autobahn/bin/wstest
 
@@ -11,10 +13,10 @@ WSTEST := build/autobahn/bin/wstest
 unexport PIP_FIND_LINKS UV_FIND_LINKS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench autobahn lock clean
+.PHONY: help setup run test e2e packages check format bench autobahn lock clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv from the lock
 
@@ -23,6 +25,11 @@ run: $(READY) ## start a server with two identities to play with
 
 test: $(READY) ## run the tests; ARGS="-k stream" picks some
 	@$(BIN)/pytest $(ARGS)
+
+e2e: $(READY) $(PACKAGES) ## run the tests of whole programs and real npm packages
+	@$(BIN)/pytest tests/e2e $(ARGS)
+
+packages: $(PACKAGES) ## install the npm packages that tests talk with; needs node
 
 check: $(READY) ## lint, formatting, types
 	@$(BIN)/ruff check
@@ -41,6 +48,7 @@ autobahn: $(READY) $(WSTEST) ## run Autobahn's fuzzing client; it needs a Python
 
 clean: ## remove .venv and every cache; the data of `pushdctl serve` stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+	rm -rf $(NPM)/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment ------------------------------------------------------------------
@@ -66,6 +74,12 @@ endif
 	  apt-get update -qq && apt-get install -qq -y python3-venv >/dev/null; } || { \
 	  echo "This Python cannot make environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(PYTHON) -m venv --clear .venv
+
+# No script of a package is run, not even when it is installed.
+$(PACKAGES): $(NPM)/package.json $(NPM)/package-lock.json
+	@echo "Installing what $(NPM)/package-lock.json names, once..."
+	@npm ci --prefix $(NPM) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 # Autobahn's test suite never left Python 2; what builds its environment is pinned to match.
 $(WSTEST):

@@ -1,5 +1,6 @@
 """What ships around the code is in step with it: locks, container, cluster, Procfile."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -80,6 +81,18 @@ def test_a_lock_names_files_by_hash_and_no_place(lock: str) -> None:
     assert len(locked(lock)) == len(packages)
     assert all("--hash=sha256:" in package for package in packages)
     assert re.findall(r"://|--index|--find-links|--trusted|\bfile:", text) == []
+
+
+def test_the_npm_lock_names_files_by_hash_and_no_place() -> None:
+    """The packages that tests talk with are exact versions, from wherever npm looks."""
+    directory = ROOT / "tests" / "e2e" / "npm"
+    wanted = json.loads((directory / "package.json").read_text())["dependencies"]
+    packages = json.loads((directory / "package-lock.json").read_text())["packages"]
+
+    assert wanted == packages.pop("")["dependencies"]
+    assert wanted == {name: packages[f"node_modules/{name}"]["version"] for name in wanted}
+    assert all("integrity" in package for package in packages.values())
+    assert not any("resolved" in package for package in packages.values())
 
 
 # --- container and process hosts -----------------------------------------------------

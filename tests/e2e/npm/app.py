@@ -1,0 +1,142 @@
+"""An app on the real npm packages, driven from Python: it does as `app.cjs` says.
+
+    with Packages("stacks", log) as packages:
+        alice = packages.sign_in(key, hub=hub)
+        alice.call("putFile", "a.txt", "text", encrypt=False)
+
+A call names a function of the packages, as it is called there. What an app throws is
+raised as `Thrown`.
+"""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Self
+
+from pushd.identity.keys import PrivateKey
+from tests.processes import PATIENCE
+
+HERE = Path(__file__).parent
+FAMILIES = ("blockstack", "stacks")
+"""blockstack.js 21, and the packages that came after it."""
+
+
+class Thrown(Exception):
+    """The packages threw an error; the text begins with its name."""
+
+
+class Packages:
+    """A node process with one family of packages.
+
+    Args:
+        family: One of `FAMILIES`.
+        log: File for what the packages write on their console.
+    """
+
+    def __init__(self, family: str, log: Path) -> None:
+        with log.open("wb") as console:
+            self._process = subprocess.Popen(
+                ["node", "app.cjs", family],
+                cwd=HERE,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=console,
+            )
+        self._log = log
+        self._answers: SimpleQueue[bytes] = SimpleQueue()
+        self._reader = Thread(target=self._read, name="node")
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._reader.join()
+
+    def sign_in(
+        self, key: PrivateKey, *, hub: str = "", origin: str = "https://app.example"
+    ) -> "App":
+        """Make the app of a user; a new one knows nothing of what an older one did.
+
+        Args:
+            key: The app key, which the user's wallet derived.
+            hub: URL of the user's Gaia hub.
+            origin: Of the app.
+        """
+        options = {"appPrivateKey": key.to_hex(), "hubUrl": hub, "origin": origin}
+        return App(self, **self.call("signIn", options))
+
+    def call(self, name: str, *arguments: object, user: str | None = None) -> Any:
+        """Call a function and return its result.
+
+        Raises:
+            Thrown: If it throws.
+        """
+        given = [_write(argument) for argument in arguments]
+        order = {"call": name, "arguments": given, "user": user}
+        answer = self._exchange(json.dumps(order).encode() + b"\n")
+        if "error" in answer:
+            raise Thrown("{name}: {message}".format(**answer["error"]))
+        return _read(answer.get("result"))
+
+    def _exchange(self, order: bytes) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(order)
+            self._process.stdin.flush()
+            answer: dict[str, Any] = json.loads(self._answers.get(timeout=PATIENCE))
+        except (Empty, OSError, json.JSONDecodeError):
+            raise AssertionError(self._log.read_text()) from None
+        return answer
+
+    def _read(self) -> None:
+        """Read until the process ends; the end is an empty line."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._answers.put(line)
+        self._answers.put(b"")
+
+
+class App:
+    """An app with a user who is signed in.
+
+    Attributes:
+        public_key: Of the app key, in hexadecimal.
+        address: Of the user's bucket.
+        did: The user's.
+    """
+
+    def __init__(self, packages: Packages, publicKey: str, address: str, did: str) -> None:
+        self.packages = packages
+        self.public_key = publicKey
+        self.address = address
+        self.did = did
+
+    def call(self, name: str, *arguments: object, **options: object) -> Any:
+        """Call a function of the app and return its result; options are its last argument.
+
+        Raises:
+            Thrown: If it throws.
+        """
+        last = (options,) if options else ()
+        return self.packages.call(name, *arguments, *last, user=self.address)
+
+
+def installed() -> bool:
+    """Tell whether there is a node, and the packages are in place."""
+    return shutil.which("node") is not None and (HERE / "node_modules").is_dir()
+
+
+def _write(value: object) -> object:
+    return {"hex": value.hex()} if isinstance(value, bytes) else value
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, dict) and value.keys() == {"hex"}:
+        return bytes.fromhex(value["hex"])
+    return value
