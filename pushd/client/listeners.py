@@ -27,11 +27,15 @@ class Received:
         payload: Opaque text, as it was delivered.
         at: When it was accepted, in Unix seconds.
         expires: When the server forgets it anyway, in Unix seconds.
+        server: Canonical URL of the server that brought it.
         content: What the receiver's `open` made of it; None without one.
         acked: Whether `ack` was called.
+        left: Whether it was left unread.
+        on_ack: Called once, when `ack` is; None calls nothing.
     """
 
     __slots__ = (
+        "__weakref__",
         "_place",
         "_transport",
         "acked",
@@ -40,12 +44,17 @@ class Received:
         "content",
         "expires",
         "id",
+        "left",
         "name",
+        "on_ack",
         "payload",
         "sender",
+        "server",
     )
 
-    def __init__(self, place: MessageId, message: Message, transport: Transport) -> None:
+    def __init__(
+        self, place: MessageId, message: Message, transport: Transport, server: str
+    ) -> None:
         self.id = message.id
         self.sender = message.from_.did
         self.name = None if message.from_.name is UNSET else message.from_.name
@@ -53,8 +62,10 @@ class Received:
         self.payload = message.payload
         self.at = message.at
         self.expires = message.expires
+        self.server = server
         self.content: object = None
-        self.acked = False
+        self.acked = self.left = False
+        self.on_ack: Callable[[], object] | None = None
         self._place = place
         self._transport = transport
 
@@ -67,6 +78,8 @@ class Received:
         if not self.acked:
             self.acked = True
             self._transport.handled(self._place)
+            if self.on_ack is not None:
+                self.on_ack()
 
     def hold(self) -> None:
         """Leave the ack to the app, after the listeners are done."""
@@ -76,11 +89,30 @@ class Received:
     def leave(self) -> None:
         """Leave the message unread, to come again with the next connection."""
         if not self.acked:
+            self.left = True
             self._transport.failed(self._place)
 
 
 class NotHandled(Exception):
     """Raised by a listener: leave the message unread, and do not call that an error."""
+
+
+class NotYet(Exception):
+    """Raised by an `open`: the message cannot be opened now, and is tried again.
+
+    Attributes:
+        seconds: When.
+        reason: What the error listeners are told; None tells them nothing.
+    """
+
+    def __init__(self, seconds: float, reason: Exception | None = None) -> None:
+        self.seconds = seconds
+        self.reason = reason
+        super().__init__(f"Try again in {seconds:.0f} seconds.")
+
+
+class Duplicate(Exception):
+    """Raised by an `open`: this was handled before, so it is acked and nobody called."""
 
 
 Callback = Callable[[Received], object]
@@ -122,6 +154,8 @@ class Listeners:
     Attributes:
         unwanted: Whether a message came that no listener handled, and none refused.
         on_error: Called with what was not handled, and why.
+        on_add: Called when somebody began to listen, with whether a message had come
+            that nobody wanted.
     """
 
     def __init__(
@@ -129,6 +163,7 @@ class Listeners:
     ) -> None:
         self.unwanted = False
         self.on_error: list[ErrorCallback] = []
+        self.on_add: list[Callable[[bool], None]] = []
         self._ack = ack
         self._open = open
         self._all: list[Listener] = []
@@ -137,6 +172,9 @@ class Listeners:
         """Call back with the messages a filter lets through; None lets all."""
         listener = Listener(self, callback, filter)
         self._all.append(listener)
+        unwanted, self.unwanted = self.unwanted, False
+        for follow in list(self.on_add):
+            follow(unwanted)
         return listener
 
     def remove(self, listener: Listener) -> None:
@@ -144,17 +182,41 @@ class Listeners:
         if listener in self._all:
             self._all.remove(listener)
 
-    async def handle(self, message: Received) -> None:
-        """Take a message to everybody who wants it, then settle it."""
-        errors: list[Exception] = []
-        handled = False
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._all)
+
+    async def open(self, message: Received) -> bool:
+        """Make the content of a message, or settle it without.
+
+        Returns:
+            Whether the listeners can be called with it.
+
+        Raises:
+            NotYet: If it is to be opened later; until then it is held.
+        """
+        if self._open is None:
+            return True
         try:
-            if self._open is not None:
-                message.content = await _result(self._open(message))
+            message.content = await result(self._open(message))
+        except Duplicate:
+            message.ack()
+        except NotYet as later:
+            message.hold()
+            if later.reason is not None:
+                await self._report(message, later.reason)
+            raise
         except Exception as error:
-            errors.append(error)
+            message.leave()
+            await self._report(message, error)
         else:
-            handled = await self._call(message, errors)
+            return True
+        return False
+
+    async def call(self, message: Received) -> None:
+        """Take an opened message to everybody who wants it, then settle it."""
+        errors: list[Exception] = []
+        handled = await self._call(message, errors)
         if errors:
             message.leave()
             for reason in errors:
@@ -190,7 +252,7 @@ class Listeners:
         try:
             if not listener.wants(message):
                 return False
-            await _result(listener.callback(message))
+            await result(listener.callback(message))
         except NotHandled:
             return False
         except Exception as error:
@@ -203,7 +265,7 @@ class Listeners:
             log_failure(f"Message {message.id} was not handled", reason)
         for callback in list(self.on_error):
             try:
-                await _result(callback(message, reason))
+                await result(callback(message, reason))
             except Exception as error:
                 log_failure("An error listener failed", error)
 
@@ -224,7 +286,7 @@ def log_failure(sentence: str, error: Exception) -> None:
     logger.error("%s: %s at %s.", sentence, type(error).__name__, where)
 
 
-async def _result(value: object) -> object:
+async def result(value: object) -> object:
     """Return what a function returned, or what its coroutine did.
 
     Raises:

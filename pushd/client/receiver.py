@@ -22,6 +22,7 @@ from pushd.client.listeners import (
     Listener,
     Listeners,
     NotHandled,
+    NotYet,
     Received,
     tell,
 )
@@ -35,6 +36,10 @@ from pushd.protocol.urls import canonical_url
 
 GRACE = 5.0
 """Seconds listeners have to finish when the receiver stops, and then the server."""
+OPENED_AHEAD = 8
+"""Messages that are opened at once, ahead of the one the listeners have."""
+PUT_OFF = 1000
+"""Messages that wait to be opened again; more are left for the next connection."""
 
 OnError = TypeVar("OnError", bound=ErrorCallback)
 OnState = TypeVar("OnState", bound=Callable[[Status], object])
@@ -65,8 +70,13 @@ class Receiver:
         ack: `auto` acks a message once its listeners returned; `manual` leaves that to
             `message.ack()`.
         open: Called with each message before any filter; what it returns becomes
-            `message.content`. May be a coroutine function, and raises for what cannot
-            be opened.
+            `message.content`. May be a coroutine function, of which several run at once,
+            and raises for what cannot be opened: `NotYet` to be called again.
+        listeners: Who is called, shared with other receivers; None makes them, of `ack`
+            and `open`.
+        name: Name the owner claims, by which a server may find the owner's contact
+            document; None claims none.
+        app: Web origin the name belongs to; needed with a name.
         token_lifetime: Seconds a token is valid; renewed while the session lasts.
         clock: Returns Unix seconds; one that is wrong is corrected by the server's.
 
@@ -90,6 +100,9 @@ class Receiver:
         concurrency: int = 1,
         ack: Literal["auto", "manual"] = "auto",
         open: Callable[[Received], object] | None = None,
+        listeners: Listeners | None = None,
+        name: str | None = None,
+        app: str | None = None,
         token_lifetime: float = 3600.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -104,25 +117,38 @@ class Receiver:
                 audience=self.server,
                 scope="receive",
                 lifetime=token_lifetime,
+                name=name,
+                app=app,
                 clock=clock,
             ),
             cursors=MemoryCursors() if cursor_store is None else cursor_store,
             window=window,
             device=device,
         )
-        self._listeners = Listeners(ack, open)
+        self._listeners = Listeners(ack, open) if listeners is None else listeners
+        self._listeners.on_add.append(self._listened)
         self._on_state: list[Callable[[Status], object]] = []
         self._on_read: list[Callable[[Read], object]] = []
         self._on_overflow: list[Callable[[Overflow], object]] = []
         self._concurrency = concurrency
-        self._arrived: asyncio.Queue[Received | None] = asyncio.Queue()
+        self._arrived: asyncio.Queue[_Arrival | None] = asyncio.Queue()
+        self._opening: set[_Arrival] = set()
+        self._openers = asyncio.Semaphore(OPENED_AHEAD)
+        self._put_off: dict[Received, asyncio.TimerHandle] = {}
         self._begin = asyncio.Event()
+        if len(self._listeners):
+            self._begin.set()
         self._stopping = False
         self._ended = asyncio.Event()
         self._failure: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._iterators: list[asyncio.Queue[Received | None]] = []
+
+    @property
+    def empty(self) -> bool:
+        """Whether the mailbox is known to hold nothing: all came, and all is acked."""
+        return self._transport.empty
 
     # --- who listens -----------------------------------------------------------------
 
@@ -134,12 +160,12 @@ class Receiver:
                 returned, unless it raised.
             filter: A quick predicate of the message; None lets every message through.
         """
-        listener = self._listeners.add(callback, filter)
+        return self._listeners.add(callback, filter)
+
+    def _listened(self, unwanted: bool) -> None:
         self._begin.set()
-        if self._listeners.unwanted:
-            self._listeners.unwanted = False
+        if unwanted:
             self._transport.reopen()
-        return listener
 
     def on_error(self, callback: OnError) -> OnError:
         """Call back with each message that was not handled, and why.
@@ -221,6 +247,7 @@ class Receiver:
             raise
         finally:
             self._ended.set()
+            self._listeners.on_add.remove(self._listened)
             for arrived in self._iterators:
                 arrived.put_nowait(None)
 
@@ -232,11 +259,41 @@ class Receiver:
         try:
             await _first_failure(stream, *self._workers)
         finally:
-            await _cancel(stream, *self._workers)
+            for again in self._put_off.values():
+                again.cancel()
+            await _cancel(stream, *self._workers, *self._opening)
 
     async def _work(self) -> None:
-        while (message := await self._arrived.get()) is not None:
-            await self._listeners.handle(message)
+        while (opened := await self._arrived.get()) is not None:
+            if (message := await opened) is not None:
+                await self._listeners.call(message)
+
+    def _take(self, message: Received) -> None:
+        """Begin to open a message; the listeners get it when its turn comes."""
+        opening = asyncio.create_task(self._open(message))
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+        self._arrived.put_nowait(opening)
+
+    async def _open(self, message: Received) -> Received | None:
+        async with self._openers:
+            try:
+                return message if await self._listeners.open(message) else None
+            except NotYet as later:
+                self._open_later(message, later.seconds)
+                return None
+
+    def _open_later(self, message: Received, seconds: float) -> None:
+        if len(self._put_off) >= PUT_OFF:
+            message.leave()
+            return
+        loop = asyncio.get_running_loop()
+        self._put_off[message] = loop.call_later(seconds, self._open_again, message)
+
+    def _open_again(self, message: Received) -> None:
+        del self._put_off[message]
+        if not message.acked:
+            self._take(message)
 
     async def stop(self) -> None:
         """Let the listeners finish, say the last acks, and close."""
@@ -284,7 +341,7 @@ class Receiver:
 
     def arrived(self, id: MessageId, message: Message) -> None:
         """Take a message of the transport."""
-        self._arrived.put_nowait(Received(id, message, self._transport))
+        self._take(Received(id, message, self._transport, self.server))
 
     def told(self, what: Status | Read | Overflow) -> None:
         """Take what the transport says beside messages."""
@@ -296,6 +353,10 @@ class Receiver:
                 tell(self._on_read, what)
             case Overflow():
                 tell(self._on_overflow, what)
+
+
+_Arrival = asyncio.Task[Received | None]
+"""A message that is being opened; None when the listeners do not get it."""
 
 
 async def _first_failure(stream: asyncio.Task[None], *workers: asyncio.Task[None]) -> None:

@@ -131,6 +131,11 @@ class ClientSession:
         self._stopping = self._reopening = False
         self._patience = STOP_TICKS
 
+    @property
+    def empty(self) -> bool:
+        """Whether the mailbox is known to hold nothing: all came, and all is acked."""
+        return self.status.phase is Phase.LIVE and self._ledger.settled
+
     def commands(self) -> list[Command]:
         """Return what is to be done by now, each thing once."""
         self._flush()

@@ -79,6 +79,11 @@ class Ledger:
         """The first of the messages that arrived and are not handled."""
         return [str(id) for id in islice(self._waiting, MAX_IDS)]
 
+    @property
+    def settled(self) -> bool:
+        """Whether all that arrived was handled, and the server confirmed every ack."""
+        return not self._waiting and self.owed.settled
+
     def progress(self) -> Progress:
         """Return what has to survive a restart."""
         cursor = self.cursor

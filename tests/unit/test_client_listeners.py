@@ -21,6 +21,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.empty = False
 
     async def run(self, recipient: Recipient) -> None:
         """Do nothing."""
@@ -57,11 +58,12 @@ class Case:
         self.errors: list[Exception] = []
         self.listeners.on_error.append(lambda _, error: self.errors.append(error))
         body = Message("1-1", From("did:key:z1", "alice"), "secret", 1, 2, "https://app")
-        self.message = Received(ID, body, self.transport)
+        self.message = Received(ID, body, self.transport, "https://push.example")
 
     async def outcome(self) -> list[str]:
         """Handle the message, and return what became of it."""
-        await self.listeners.handle(self.message)
+        if await self.listeners.open(self.message):
+            await self.listeners.call(self.message)
         return self.transport.calls
 
 

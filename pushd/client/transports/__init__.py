@@ -24,6 +24,10 @@ class Recipient(Protocol):
 class Transport(Protocol):
     """Brings messages, and takes their acks back."""
 
+    @property
+    def empty(self) -> bool:
+        """Whether the mailbox is known to hold nothing: all came, and all is acked."""
+
     async def run(self, recipient: Recipient) -> None:
         """Bring messages until `stop`, or until coming back would be wrong.
 

@@ -99,6 +99,11 @@ class PushdStream:
             device=self._device,
         )
 
+    @property
+    def empty(self) -> bool:
+        """Whether the mailbox is known to hold nothing: all came, and all is acked."""
+        return self._session.empty
+
     async def run(self, recipient: Recipient) -> None:
         """Bring messages until `stop`, or until coming back would be wrong.
 
