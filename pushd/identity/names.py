@@ -10,7 +10,6 @@ A name belongs to an identity within one app, and means nothing until it is prov
 
 import re
 from enum import Enum
-from urllib.parse import urlsplit
 
 from pushd.errors import BadRequest
 from pushd.identity.keys import BTC_ADDR, validate_did
@@ -29,15 +28,17 @@ class Form(Enum):
 
 
 _LABEL = r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = rf"{_LABEL}(?:\.{_LABEL})*"
+_PORT = r"(?P<port>[1-9][0-9]{0,4})"
 _BLOCKSTACK = re.compile(rf"{_LABEL}(?:\.{_LABEL}){{1,2}}")
 _BNS = re.compile(rf"{_LABEL}\.btc")
-_WEB = re.compile(
-    rf"did:web:{_LABEL}(?:\.{_LABEL})*(?:%3A[1-9][0-9]{{0,4}})?(?::[A-Za-z0-9._-]+)*"
-)
+_WEB = re.compile(rf"did:web:{_HOST}(?:%3A{_PORT})?(?P<path>(?::[A-Za-z0-9._-]+)*)")
 _BUCKET = re.compile(
-    rf"https?://(?:{_LABEL}(?:\.{_LABEL})*|[0-9.]+)(?::[1-9][0-9]{{0,4}})?"
-    r"(?:/[A-Za-z0-9._~-]+)*/(?P<address>1[1-9A-HJ-NP-Za-km-z]{25,34})/?"
+    rf"https?://{_HOST}(?::{_PORT})?(?P<path>(?:/[A-Za-z0-9._~-]+)*)"
+    r"/(?P<address>1[1-9A-HJ-NP-Za-km-z]{25,34})/?"
 )
+_ORIGIN = re.compile(rf"(?P<scheme>https?)://{_HOST}(?::{_PORT})?")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 def form_of(name: str) -> Form:
@@ -50,7 +51,8 @@ def form_of(name: str) -> Form:
     if len(name) > MAX_NAME:
         raise BadRequest(f"A name has at most {MAX_NAME} characters.")
     if name.startswith("did:"):
-        if _WEB.fullmatch(name) and ".." not in name:
+        match = _WEB.fullmatch(name)
+        if match and _leads_there(match, ":"):
             return Form.WEB
         raise BadRequest("Of the DIDs only a did:web, its host in lower case, is a name.")
     if "://" in name:
@@ -76,10 +78,11 @@ def bucket_address(url: str) -> str:
 
     Raises:
         BadRequest: If it is no such URL: http(s), host in lower case, no user, query or
-            fragment, a bitcoin address as last segment, with or without a slash behind.
+            fragment, a bitcoin address as last segment, with or without a slash behind, at
+            most 256 characters.
     """
     match = _BUCKET.fullmatch(url)
-    if match is None or "/../" in url or "/./" in url:
+    if not match or not _leads_there(match, "/") or len(url) > MAX_NAME:
         raise BadRequest(
             "A bucket's URL is https://host/path/1Address, its host in lower case."
         )
@@ -94,17 +97,22 @@ def validate_app(origin: str) -> str:
         BadRequest: If it is not: scheme and host in lower case, no default port, no
             path, not even a slash.
     """
-    try:
-        parts = urlsplit(origin)
-        default = {"http": 80, "https": 443}[parts.scheme] if parts.netloc else None
-        good = (
-            len(origin) <= MAX_NAME
-            and origin == f"{parts.scheme}://{parts.netloc}".lower()
-            and re.fullmatch(r"[a-z0-9._-]+(?::[1-9][0-9]{0,4})?", parts.netloc) is not None
-            and parts.port != default
-        )
-    except (KeyError, ValueError):
-        good = False
-    if not good:
+    match = _ORIGIN.fullmatch(origin)
+    if (
+        not match
+        or not _is_port(match["port"])
+        or match["port"] == _DEFAULT_PORTS[match["scheme"]]
+        or len(origin) > MAX_NAME
+    ):
         raise BadRequest("An app is an origin like https://app.example, without a slash.")
     return origin
+
+
+def _leads_there(match: re.Match[str], separator: str) -> bool:
+    """Tell whether a URL has a port there is, and no step that leads elsewhere."""
+    steps = match["path"].split(separator)
+    return _is_port(match["port"]) and "." not in steps and ".." not in steps
+
+
+def _is_port(digits: str | None) -> bool:
+    return digits is None or int(digits) <= 65535
