@@ -16,7 +16,8 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Self
 
-from pushd.identity.keys import PrivateKey
+from pushd.identity.addresses import stacks_address
+from pushd.identity.keys import PrivateKey, PublicKey, address, hash160
 from tests.processes import PATIENCE
 
 HERE = Path(__file__).parent
@@ -34,6 +35,9 @@ class Packages:
     Args:
         family: One of `FAMILIES`.
         log: File for what the packages write on their console.
+
+    Attributes:
+        family: As given.
     """
 
     def __init__(self, family: str, log: Path) -> None:
@@ -45,6 +49,7 @@ class Packages:
                 stdout=subprocess.PIPE,
                 stderr=console,
             )
+        self.family = family
         self._log = log
         self._answers: SimpleQueue[bytes] = SimpleQueue()
         self._reader = Thread(target=self._read, name="node")
@@ -70,6 +75,12 @@ class Packages:
         """
         options = {"appPrivateKey": key.to_hex(), "hubUrl": hub, "origin": origin}
         return App(self, **self.call("signIn", options))
+
+    def address(self, key: PublicKey) -> str:
+        """Return a key's address in the one form in which they know the owner of a name."""
+        if self.family == "blockstack":
+            return address(key.raw)
+        return stacks_address(hash160(key.raw))
 
     def call(self, name: str, *arguments: object, user: str | None = None) -> Any:
         """Call a function and return its result.

@@ -29,3 +29,4 @@ exports.lookupProfile = blockstack.lookupProfile;
 exports.makeProfileZoneFile = blockstack.makeProfileZoneFile;
 exports.signProfileToken = blockstack.signProfileToken;
 exports.wrapProfileToken = blockstack.wrapProfileToken;
+exports.extractProfile = blockstack.extractProfile;

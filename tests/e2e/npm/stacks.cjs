@@ -29,3 +29,4 @@ exports.lookupProfile = (username, zoneFileLookupURL) =>
 exports.makeProfileZoneFile = profile.makeProfileZoneFile;
 exports.signProfileToken = profile.signProfileToken;
 exports.wrapProfileToken = profile.wrapProfileToken;
+exports.extractProfile = profile.extractProfile;
