@@ -74,7 +74,8 @@ class Packages:
             origin: Of the app.
         """
         options = {"appPrivateKey": key.to_hex(), "hubUrl": hub, "origin": origin}
-        return App(self, **self.call("signIn", options))
+        who = self.call("signIn", options)
+        return App(self, who["publicKey"], who["address"], who["did"])
 
     def address(self, key: PublicKey) -> str:
         """Return a key's address in the one form in which they know the owner of a name."""
@@ -122,9 +123,9 @@ class App:
         did: The user's.
     """
 
-    def __init__(self, packages: Packages, publicKey: str, address: str, did: str) -> None:
+    def __init__(self, packages: Packages, public_key: str, address: str, did: str) -> None:
         self.packages = packages
-        self.public_key = publicKey
+        self.public_key = public_key
         self.address = address
         self.did = did
 

@@ -11,10 +11,12 @@ from tests.e2e.npm.app import Packages
 from tests.harness import RunningServer, bearer
 from tests.talking import connected
 
+CAROL = "did:btc-addr:12yhNanxrq1q5diWovJkfCXRMZvqoRVPo6"
+
 
 @pytest.mark.parametrize(
     ("scope", "claims"),
-    [("deliver", {"to": "did:btc-addr:12yhNanxrq1q5diWovJkfCXRMZvqoRVPo6"}), ("receive", {})],
+    [("deliver", {"to": CAROL}), ("receive", {})],
 )
 def test_the_tokens_of_the_packages_verify(
     packages: Packages, scope: str, claims: dict[str, str]
