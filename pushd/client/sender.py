@@ -6,8 +6,6 @@ a server that is busy. What the server refuses for a reason is an error of the t
 `pushd/errors.py`, raised as its class.
 """
 
-import asyncio
-import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,9 +17,9 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from pushd.client.credentials import Credentials
+from pushd.client.patience import TRANSIENT, Patience
 from pushd.errors import ERRORS, BadRequest, Internal, PushdError, Unauthorized
 from pushd.identity.keys import PrivateKey
-from pushd.protocol.client import BACKOFF_BASE, BACKOFF_CAP
 from pushd.protocol.messages import (
     MAX_BATCH,
     Accepted,
@@ -43,13 +41,6 @@ BUSY = frozenset({429, 503})
 GATEWAY = frozenset({502, 503, 504})
 """Statuses with which a proxy says that the server behind it does not answer."""
 
-
-TRANSIENT = (
-    httpx2.TimeoutException,
-    httpx2.NetworkError,
-    httpx2.RemoteProtocolError,
-)
-"""Errors of a connection that another one may not have."""
 
 T = TypeVar("T")
 
@@ -183,7 +174,7 @@ class Sender:
             Unreachable: If no server answered for too long.
         """
         delivery = Delivery(to, payload, key or _new_key(), ttl)
-        patience = _Patience(self._give_up_after)
+        patience = Patience(self._give_up_after)
         answer = await self._post([to], encode(delivery), patience)
         return _read(answer, _accepted)
 
@@ -198,7 +189,7 @@ class Sender:
         """
         parcels = [_Parcel.of(delivery) for delivery in deliveries]
         outcomes: dict[int, Outcome] = {}
-        patience = _Patience(self._give_up_after)
+        patience = Patience(self._give_up_after)
         left = list(range(len(parcels)))
         while left:
             for batch in _batches(parcels, left):
@@ -210,7 +201,7 @@ class Sender:
         return [outcomes[place] for place in range(len(parcels))]
 
     async def _batch(
-        self, parcels: Sequence["_Parcel"], patience: "_Patience"
+        self, parcels: Sequence["_Parcel"], patience: Patience
     ) -> Sequence[Outcome]:
         recipients = list(dict.fromkeys(parcel.to for parcel in parcels))
         body = encode({"deliveries": [Raw(parcel.json) for parcel in parcels]})
@@ -224,7 +215,7 @@ class Sender:
         return [result.outcome() for result in results]
 
     async def _post(
-        self, to: Sequence[str], body: bytes, patience: "_Patience"
+        self, to: Sequence[str], body: bytes, patience: Patience
     ) -> httpx2.Response:
         """Post until it is answered with success.
 
@@ -269,28 +260,6 @@ class Sender:
         if not issubclass(ERRORS.get(problem.code, PushdError), Unauthorized):
             return False
         return self._credentials.correct(problem.now)
-
-
-class _Patience:
-    """How long a call goes on trying: full jitter, within a bounded time.
-
-    Args:
-        seconds: How long.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._until = time.monotonic() + seconds
-        self._attempts = 0
-
-    async def pause(self, retry_after: float) -> bool:
-        """Wait before the next attempt; False, at once, if there is no time for one."""
-        limit = min(BACKOFF_CAP, BACKOFF_BASE * 2**self._attempts)
-        delay = retry_after + random.random() * limit  # noqa: S311 # spreads load only
-        if time.monotonic() + delay > self._until:
-            return False
-        self._attempts += 1
-        await asyncio.sleep(delay)
-        return True
 
 
 def _new_key() -> str:
