@@ -14,6 +14,7 @@ from pushd.errors import BadRequest
 from pushd.identity import ecies
 from pushd.identity.ecies import CannotOpen
 from pushd.identity.keys import BTC_ADDR, KEY, PrivateKey, PublicKey, address
+from pushd.identity.names import bucket_address
 
 VERSION = 1
 
@@ -71,36 +72,49 @@ def seal(envelope: Envelope, recipient: PublicKey) -> str:
     return ecies.encrypt(msgspec.json.encode({"v": VERSION, **members}).decode(), recipient)
 
 
-def open_sealed(payload: str, key: PrivateKey, *, sender: str) -> Envelope:
+def open_sealed(
+    payload: str, key: PrivateKey, *, sender: str, app: str | None = None
+) -> Envelope:
     """Open the payload of a message, and check it against who sent it.
 
     Args:
         payload: As it came.
         key: The recipient's.
         sender: DID the server verified: `message.sender`.
+        app: Web origin the server verified with the sender's name; None: it did not.
 
     Raises:
         CannotOpen: If it is not sealed to this key, or is no envelope, or is one of
-            another sender, to another recipient or into another's bucket.
+            another sender, to another recipient, into another's bucket or of another
+            app.
     """
     try:
         text = ecies.decrypt(payload, key)
         if _decode_version(text).v != VERSION:
             raise CannotOpen("The envelope is of a version that is not known here.")
         envelope = _decode(text)
-    except (msgspec.MsgspecError, UnicodeError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         raise CannotOpen("What was sealed is no envelope.") from None
     if envelope.from_ != sender:
         raise CannotOpen("The envelope names another sender than the server verified.")
     if envelope.to not in (key.public.did, key.public.did_key):
         raise CannotOpen("The envelope is meant for another recipient.")
-    if envelope.bucket.rstrip("/").rpartition("/")[2] != _address(sender):
+    if _bucket_address(envelope) != address_of(sender):
         raise CannotOpen("The bucket is not the sender's.")
+    if app is not None and envelope.app not in (UNSET, app):
+        raise CannotOpen("The envelope names another app than the server verified.")
     return envelope
 
 
-def _address(did: str) -> str:
-    """Return the bucket address of an identity."""
+def _bucket_address(envelope: Envelope) -> str:
+    try:
+        return bucket_address(envelope.bucket)
+    except BadRequest:
+        raise CannotOpen("The envelope names no bucket.") from None
+
+
+def address_of(did: str) -> str:
+    """Return the bucket address of an identity; empty for one that cannot have any."""
     if did.startswith(BTC_ADDR):
         return did.removeprefix(BTC_ADDR)
     try:
