@@ -1,0 +1,445 @@
+"""The write half of a Gaia hub: hub_info, store, delete, list-files, revoke-all.
+
+Checks come in the order of hub 2.8.1, so that a request with two faults is refused for
+the same one here and there.
+"""
+
+import re
+import secrets
+import string
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from pushd.devhub.errors import (
+    ConflictError,
+    HubError,
+    NotEnoughProofError,
+    PayloadTooLargeError,
+    PreconditionFailedError,
+    ValidationError,
+)
+from pushd.devhub.storage import Storage
+from pushd.devhub.tokens import Gate, Scopes, challenge
+
+MEGABYTE = 1024 * 1024
+MAX_JSON = 4096
+"""Bytes of a body that is JSON."""
+MAX_CONTENT_TYPE = 1024
+"""Characters of a content type."""
+HISTORY = ".history."
+"""What the names of renamed files begin with, where nothing may be lost."""
+
+_FILE = re.compile(rb"/(?:store|delete)/([a-zA-Z0-9]+)/(.+)", re.DOTALL)
+_BUCKET = re.compile(rb"/(?:list-files|revoke-all)/([a-zA-Z0-9]+)")
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an operator may set; the defaults are those of the real hub.
+
+    Attributes:
+        max_file_megabytes: The largest file.
+        page_size: Files of one page of list-files.
+        writes_per_second: Writes and deletions of one bucket within a second before it
+            is answered 429; None: any number. The public hub had 20.
+        max_bucket_bytes: Bytes of a bucket above which each write is answered 429, as
+            the public hub did from 2019 on; None: any number.
+        proofs_required: Whether writing needs a profile with social proofs, which nobody
+            has: each write is answered 402.
+        whitelist: Addresses that may write, or vouch for others; None: all.
+        require_hub_url: Whether a token must name this hub in its claim `hubUrl`.
+    """
+
+    max_file_megabytes: float = 20
+    page_size: int = 100
+    writes_per_second: int | None = None
+    max_bucket_bytes: int | None = None
+    proofs_required: bool = False
+    whitelist: Collection[str] | None = None
+    require_hub_url: bool = False
+
+    @property
+    def max_file(self) -> int:
+        """Bytes of the largest file."""
+        return int(self.max_file_megabytes * MEGABYTE)
+
+
+class Throttled(Exception):
+    """A bucket has too much, or is written too often; the hub behind does not see it."""
+
+
+class Place(NamedTuple):
+    """Where a file is to be.
+
+    Attributes:
+        bucket: An address.
+        path: As it stands in the URL, escapes decoded.
+    """
+
+    bucket: str
+    path: str
+
+
+class Gaia:
+    """The routes of the write half.
+
+    Args:
+        storage: Where the files are.
+        gate: What it wants of tokens.
+        limits: What else it wants.
+        read_url: Where the read half serves the files, with a slash at the end.
+        clock: Tells seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        gate: Gate,
+        *,
+        limits: Limits,
+        read_url: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self._storage = storage
+        self._gate = gate
+        self._limits = limits
+        self._read_url = read_url
+        self._clock = clock
+        self._busy: set[Place] = set()
+        self._writes: dict[str, deque[float]] = {}
+        self.routes = [
+            Route("/hub_info", self._hub_info),
+            Route("/hub_info/", self._hub_info),
+            Route("/store/{file:path}", self._store, methods=["POST"]),
+            Route("/delete/{file:path}", self._delete, methods=["DELETE"]),
+            Route("/list-files/{bucket:path}", self._list_files, methods=["POST"]),
+            Route("/revoke-all/{bucket:path}", self._revoke_all, methods=["POST"]),
+        ]
+
+    async def _hub_info(self, request: Request) -> Response:
+        return JSONResponse(
+            {
+                "challenge_text": challenge(self._gate.server),
+                "latest_auth_version": "v1",
+                "max_file_upload_size_megabytes": self._limits.max_file_megabytes,
+                "read_url_prefix": self._read_url,
+            }
+        )
+
+    # --- writing ---------------------------------------------------------------------
+
+    async def _store(self, request: Request) -> Response:
+        place = _place(request)
+        if place is None:
+            return nothing_here(request)
+        self._throttle(place.bucket)
+        with self._alone(place, "store"):
+            scopes = self._check(request, place.bucket)
+            _allow(scopes, "putFile", place)
+            self._check_preconditions(request, place)
+            if self._limits.proofs_required and not place.path.endswith("/profile.json"):
+                raise NotEnoughProofError("Error fetching and verifying social proofs")
+            self._check_length(request)
+            if scopes.archival and self._storage.read(*place) is not None:
+                self._storage.rename(*place, self._history(place.path))
+            content = await self._content(request)
+            # Empty counts as none, and this is looked at after the upload, as there.
+            content_type = request.headers.get("content-type", "application/octet-stream")
+            if len(content_type) > MAX_CONTENT_TYPE:
+                raise HubError
+            file = self._storage.write(*place, content, content_type)
+        url = f"{self._read_url}{place.bucket}/{place.path}"
+        return JSONResponse({"publicURL": url, "etag": file.etag}, status_code=202)
+
+    async def _delete(self, request: Request) -> Response:
+        place = _place(request)
+        if place is None:
+            return nothing_here(request)
+        self._throttle(place.bucket)
+        with self._alone(place, "delete"):
+            scopes = self._check(request, place.bucket)
+            _allow(scopes, "deleteFile", place)
+            if self._limits.proofs_required and not place.path.endswith("/profile.json"):
+                raise NotEnoughProofError("Error fetching and verifying social proofs")
+            if scopes.archival:
+                self._storage.rename(*place, self._history(place.path))
+            else:
+                self._storage.delete(*place)
+        return Response(status_code=202)
+
+    @contextmanager
+    def _alone(self, place: Place, what: str) -> Iterator[None]:
+        """Keep others from the place meanwhile, even those who may not write there."""
+        if place in self._busy:
+            where = f"{place.bucket}/{place.path}"
+            raise ConflictError(f"Concurrent operation ({what}) attempted on {where}")
+        self._busy.add(place)
+        try:
+            yield
+        finally:
+            self._busy.remove(place)
+
+    def _check_preconditions(self, request: Request, place: Place) -> None:
+        if_match = request.headers.get("if-match")
+        if_none_match = request.headers.get("if-none-match")
+        if if_match and if_none_match:
+            raise PreconditionFailedError(
+                "Request should not contain both if-match and if-none-match headers"
+            )
+        if if_none_match and if_none_match != "*":
+            raise PreconditionFailedError(
+                "Misuse of the if-none-match header. Expected to be * on write requests."
+            )
+        if if_match and if_match != "*":
+            file = self._storage.read(*place)
+            if file is None or file.etag != if_match:
+                raise PreconditionFailedError(
+                    "The provided ETag does not match that of the resource on the server"
+                )
+        if if_none_match and self._storage.read(*place) is not None:
+            raise PreconditionFailedError(
+                "The entity you are trying to create already exists"
+            )
+
+    def _check_length(self, request: Request) -> None:
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._limits.max_file:
+            raise self._too_large("Content-Length", int(declared))
+
+    async def _content(self, request: Request) -> bytes:
+        content = bytearray()
+        try:
+            async for chunk in request.stream():
+                content += chunk
+                if len(content) > self._limits.max_file:
+                    raise self._too_large("POST body stream", len(content))
+        except ClientDisconnect:
+            raise HubError from None  # nobody reads it
+        return bytes(content)
+
+    def _too_large(self, what: str, size: int) -> PayloadTooLargeError:
+        return PayloadTooLargeError(
+            f"Max file upload size is {self._limits.max_file_megabytes} megabytes."
+            f" Rejected {what} of {round(size / MEGABYTE, 4):g} megabytes"
+        )
+
+    def _history(self, path: str) -> str:
+        directory, slash, name = path.rpartition("/")
+        letters = string.digits + string.ascii_letters
+        unique = "".join(secrets.choice(letters) for _ in range(10))
+        milliseconds = int(self._clock() * 1000)
+        return f"{directory}{slash}{HISTORY}{milliseconds}.{unique}.{name}"
+
+    def _throttle(self, bucket: str) -> None:
+        """Count a write.
+
+        Raises:
+            Throttled: If it is one too many, or the bucket has too much already.
+        """
+        most = self._limits.max_bucket_bytes
+        if most is not None and self._storage.size(bucket) > most:
+            raise Throttled
+        if self._limits.writes_per_second is None:
+            return
+        now = self._clock()
+        writes = self._writes.setdefault(bucket, deque())
+        while writes and writes[0] <= now - 1:
+            writes.popleft()
+        if len(writes) >= self._limits.writes_per_second:
+            raise Throttled
+        writes.append(now)
+
+    # --- the bucket as a whole -------------------------------------------------------
+
+    async def _list_files(self, request: Request) -> Response:
+        bucket = _bucket(request)
+        if bucket is None:
+            return nothing_here(request)
+        asked = await _json(request)
+        if isinstance(asked, Response):
+            return asked
+        # Any scopes will do: the names of all files show, as they do on the real hub.
+        scopes = self._check(request, bucket)
+        paths = self._storage.paths(bucket)
+        number = _page(asked.get("page")) if paths else 0
+        first = number * self._limits.page_size
+        page = paths[first : first + self._limits.page_size]
+        # Once there is a second page the disk driver never says that one is the last:
+        # whoever lists ends at an empty page too.
+        next_page = None if len(page) == len(paths) else str(number + 1)
+        if scopes.archival:
+            page = [path for path in page if not _is_history(path)]
+        entries: list[Any] = list(page)
+        if asked.get("stat"):
+            entries = [self._stat(bucket, path) for path in page]
+        if scopes.archival and paths and not entries and next_page is not None:
+            entries = [None]
+        return JSONResponse({"entries": entries, "page": next_page}, status_code=202)
+
+    def _stat(self, bucket: str, path: str) -> dict[str, Any]:
+        file = self._storage.read(bucket, path)
+        if file is None:  # deleted meanwhile
+            return {"exists": False, "name": path}
+        return {
+            "exists": True,
+            "etag": file.etag,
+            "contentLength": len(file.content),
+            "contentType": file.content_type,
+            "lastModifiedDate": round(file.modified),
+            "name": path,
+        }
+
+    async def _revoke_all(self, request: Request) -> Response:
+        bucket = _bucket(request)
+        if bucket is None:
+            return nothing_here(request)
+        asked = await _json(request)
+        if isinstance(asked, Response):
+            return asked
+        if not asked.get("oldestValidTimestamp"):
+            return _bad_json("missing oldestValidTimestamp")
+        match = re.match(r"\s*\+?(\d+)", str(asked["oldestValidTimestamp"]), re.ASCII)
+        if match is None:
+            return _bad_json("oldestValidTimestamp is not a valid integer")
+        # Neither scopes nor an earlier revocation are looked at: whoever holds any token
+        # may lock the owner out. The real hub lets them.
+        self._gate.check(_authorization(request), bucket, oldest=0, now=self._clock())
+        oldest = _int32(int(match[1]))
+        if oldest >= self._oldest(bucket):
+            self._storage.write(
+                f"{bucket}-auth",
+                "authTimestamp",
+                str(oldest).encode(),
+                "text/plain; charset=UTF-8",
+            )
+        return JSONResponse({"status": "success"}, status_code=202)
+
+    def _check(self, request: Request, bucket: str) -> Scopes:
+        return self._gate.check(
+            _authorization(request),
+            bucket,
+            oldest=self._oldest(bucket),
+            now=self._clock(),
+        )
+
+    def _oldest(self, bucket: str) -> int:
+        """Return since when the tokens of a bucket count; its readers see that, too."""
+        file = self._storage.read(f"{bucket}-auth", "authTimestamp")
+        return 0 if file is None else int(file.content)
+
+
+def nothing_here(request: Request, error: Exception | None = None) -> Response:
+    """Answer a path or a method that leads nowhere: 404, whichever of the two it is."""
+    return PlainTextResponse(f"Cannot {request.method} this path", status_code=404)
+
+
+def refused(request: Request, error: Exception) -> Response:
+    """Answer what the hub refuses."""
+    if not isinstance(error, HubError):
+        raise error
+    return JSONResponse(error.body, status_code=error.status)
+
+
+def throttled(request: Request, error: Exception) -> Response:
+    """Answer what never gets to the hub: no JSON, and no word on how long to wait."""
+    return PlainTextResponse("Too Many Requests", status_code=429)
+
+
+def decode_path(raw: bytes) -> str | None:
+    """Decode the escapes of a path; None if one is no escape, or it is not UTF-8."""
+    if _BAD_ESCAPE.search(raw):
+        return None
+    try:
+        return unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _place(request: Request) -> Place | None:
+    match = _FILE.fullmatch(request.scope["raw_path"])
+    path = decode_path(match[2]) if match else None
+    if match is None or path is None:
+        return None
+    return Place(match[1].decode(), path.removesuffix("/"))
+
+
+def _bucket(request: Request) -> str | None:
+    match = _BUCKET.match(request.scope["raw_path"])
+    return match[1].decode() if match else None
+
+
+def _authorization(request: Request) -> str:
+    header: str = request.headers.get("authorization", "")
+    return header
+
+
+def _allow(scopes: Scopes, verb: str, place: Place) -> None:
+    """Check a verb against the scopes, those that keep history first.
+
+    Raises:
+        ValidationError: If they do not allow it.
+    """
+    if not scopes.allow("putFileArchival", place.path):
+        raise ValidationError(
+            f"Address {place.bucket} not authorized to modify {place.path} by scopes"
+        )
+    if not scopes.allow(verb, place.path):
+        what = {"putFile": "write to", "deleteFile": "delete from"}[verb]
+        raise ValidationError(
+            f"Address {place.bucket} not authorized to {what} {place.path} by scopes"
+        )
+
+
+async def _json(request: Request) -> dict[str, Any] | Response:
+    """Read a body of JSON, or return the answer to one that is none or too long."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_JSON:
+            return PlainTextResponse("request entity too large", status_code=413)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" or not body:
+        return {}
+    try:
+        read = msgspec.json.decode(bytes(body))
+    except (msgspec.DecodeError, RecursionError):
+        return PlainTextResponse("this is not JSON", status_code=400)
+    if not isinstance(read, dict | list):
+        return PlainTextResponse("this is not a JSON object", status_code=400)
+    return read if isinstance(read, dict) else {}
+
+
+def _bad_json(what: str) -> Response:
+    return JSONResponse({"message": f"Invalid JSON: {what}"}, status_code=400)
+
+
+def _page(marker: Any) -> int:
+    """Return the number of a page; without a marker the first.
+
+    Raises:
+        HubError: If it is no marker of this hub.
+    """
+    if not marker:
+        return 0
+    if not re.fullmatch(r"[0-9]+", str(marker)):
+        raise HubError
+    return int(str(marker))
+
+
+def _is_history(path: str) -> bool:
+    return path.rpartition("/")[2].startswith(HISTORY)
+
+
+def _int32(number: int) -> int:
+    """Keep the 32 bits that the real hub keeps; from 2038 on it will revoke nothing."""
+    return (number + 2**31) % 2**32 - 2**31

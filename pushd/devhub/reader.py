@@ -1,0 +1,59 @@
+"""The read half of a Gaia hub: `GET /hub/{address}/{path}`, for everybody.
+
+Each answer is whole and fresh; `If-None-Match` and `Range` are not looked at.
+"""
+
+import re
+from email.utils import formatdate
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from pushd.devhub.errors import HubError
+from pushd.devhub.gaia import decode_path, nothing_here
+from pushd.devhub.storage import Storage
+
+PREFIX = "/hub/"
+
+_FILE = re.compile(rb"/hub/([a-zA-Z0-9_-]+)/(.+)", re.DOTALL)
+_TEXT = re.compile(r"text/|application/(?:javascript|json)\b")
+_CACHE = {"Cache-Control": "no-cache"}
+
+
+class Reader:
+    """The route of the read half.
+
+    Args:
+        storage: Where the files are.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.routes = [Route(f"{PREFIX}{{file:path}}", self._read)]
+
+    async def _read(self, request: Request) -> Response:
+        match = _FILE.fullmatch(request.scope["raw_path"])
+        path = decode_path(match[2]) if match else None
+        if match is None or path is None:
+            return nothing_here(request)
+        try:
+            file = self._storage.read(match[1].decode(), path.removesuffix("/"))
+        except HubError:
+            return PlainTextResponse("Could not return file", 400, _CACHE)
+        if file is None:
+            return Response("File not found", 404, _CACHE, "text/html; charset=utf-8")
+        headers = {
+            **_CACHE,
+            "ETag": file.etag,
+            "Last-Modified": formatdate(file.modified, usegmt=True),
+            "Content-Type": _with_charset(file.content_type),
+        }
+        return Response(file.content, headers=headers)
+
+
+def _with_charset(content_type: str) -> str:
+    """Say UTF-8 of text that does not say what it is written in, as the real reader."""
+    if _TEXT.match(content_type) and "charset" not in content_type.lower():
+        return f"{content_type}; charset=utf-8"
+    return content_type
