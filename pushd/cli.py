@@ -196,6 +196,65 @@ def demo(
     demonstration.demo(None if throw_away else data_dir, port)
 
 
+@app.command(rich_help_panel=SERVER)
+def devhub(
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="NUMBER",
+            help="TCP port to listen on; 0 is any that is free.",
+        ),
+    ] = 8481,
+    host: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help="Where to listen; this machine alone."),
+    ] = "127.0.0.1",
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIRECTORY",
+            help="Where buckets and names last. Without it nothing does.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Register a name, like `alice.id.blockstack`."),
+    ] = None,
+    owner: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The key that owns the name.")
+    ] = None,
+    origin: Annotated[
+        str | None,
+        typer.Option(
+            "--app", metavar="ORIGIN", help="The app its owner uses: `https://app.example`."
+        ),
+    ] = None,
+    app_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The key its owner has there.")
+    ] = None,
+) -> None:
+    """Run a Gaia hub and a names API for development, as strict as the real ones.
+
+    Apps store files there, and a server finds names there; it prints the variables that
+    server needs. `--name`, `--owner`, `--app` and `--app-key` together register somebody,
+    as a wallet would. A running hub takes names by `PUT /dev/names/NAME` with
+    `{"address", "zonefile"}`, from anybody who reaches its port: keep it on this machine.
+    """
+    from pushd import ports, serve  # here, for the other commands need no server
+    from pushd.devhub import DevHub, program
+
+    with serve.stoppable(), ports.claim(host, port) as listener:
+        hub = DevHub(data_dir, url=ports.url(listener))
+        if name and owner and origin and app_key:
+            hub.register(name, read_key(owner), {origin: read_key(app_key)})
+        elif name or owner or origin or app_key:
+            raise ConfigurationError("--name needs --owner, --app and --app-key as well.")
+        typer.echo(program.greeting(hub))
+        program.serve(hub, listener)
+
+
 # --- keys and tokens -----------------------------------------------------------------
 
 

@@ -15,8 +15,9 @@ from pushd.devhub.names import Names
 from pushd.devhub.reader import PREFIX, Reader
 from pushd.devhub.storage import Storage
 from pushd.devhub.tokens import Gate
+from pushd.errors import BadRequest
 from pushd.identity.addresses import stacks_address
-from pushd.identity.keys import PrivateKey, PublicKey, address, hash160
+from pushd.identity.keys import Algorithm, PrivateKey, PublicKey, address, hash160
 from pushd.identity.profiles import make_profile
 from pushd.identity.zonefiles import make_zone_file
 
@@ -185,7 +186,15 @@ class Cors:
 
 
 def _public(key: PublicKey | PrivateKey) -> PublicKey:
-    return key.public if isinstance(key, PrivateKey) else key
+    """Return the public half of a key that can have a bucket.
+
+    Raises:
+        BadRequest: If it is of another type.
+    """
+    public = key.public if isinstance(key, PrivateKey) else key
+    if public.algorithm is not Algorithm.ES256K:
+        raise BadRequest("Buckets and names belong to secp256k1 keys (ES256K).")
+    return public
 
 
 def _stacks_address(key: PublicKey | PrivateKey) -> str:
