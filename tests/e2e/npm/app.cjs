@@ -33,7 +33,7 @@ async function answer({ call, arguments: given, user }) {
   try {
     return { result: write(await called[call](...given.map(read))) };
   } catch (error) {
-    return { error: { name: error.name, message: error.message } };
+    return { error: { name: error.name, message: error.message.split('\n')[0] } };
   }
 }
 
