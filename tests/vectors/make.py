@@ -9,10 +9,18 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.vectors import frame_cases, id_cases, key_cases, token_cases, url_cases
+from tests.vectors import (
+    contact_cases,
+    frame_cases,
+    id_cases,
+    key_cases,
+    token_cases,
+    url_cases,
+)
 from tests.vectors.files import VECTORS, Json
 
 MADE: dict[str, Callable[[], Json]] = {
+    "contacts.json": contact_cases.document,
     "frames.json": frame_cases.document,
     "ids.json": id_cases.document,
     "keys.json": key_cases.document,
