@@ -9,6 +9,7 @@
 'use strict';
 
 const { createInterface } = require('node:readline');
+const { makeClient } = require('./client.cjs');
 const { makeUser } = require('./user.cjs');
 
 globalThis.console = new console.Console(process.stderr);
@@ -17,7 +18,7 @@ const users = new Map();
 
 function signIn(options) {
   const user = makeUser(packages, options);
-  users.set(user.address, user);
+  users.set(user.address, { ...user, ...makeClient(packages, user) });
   return { publicKey: user.publicKey, address: user.address, did: user.did };
 }
 

@@ -4,8 +4,8 @@
         alice = packages.sign_in(key, hub=hub)
         alice.call("putFile", "a.txt", "text", encrypt=False)
 
-A call names a function of the packages, as it is called there. What an app throws is
-raised as `Thrown`.
+A call names a function as it is named there: of the packages, or of `client.cjs`. What an
+app throws is raised as `Thrown`.
 """
 
 import json
@@ -23,6 +23,8 @@ from tests.processes import PATIENCE
 HERE = Path(__file__).parent
 FAMILIES = ("blockstack", "stacks")
 """blockstack.js 21, and the packages that came after it."""
+ORIGIN = "https://app.example"
+"""Of the app they are in."""
 
 
 class Thrown(Exception):
@@ -63,17 +65,14 @@ class Packages:
         self._process.communicate()
         self._reader.join()
 
-    def sign_in(
-        self, key: PrivateKey, *, hub: str = "", origin: str = "https://app.example"
-    ) -> "App":
+    def sign_in(self, key: PrivateKey, *, hub: str = "") -> "App":
         """Make the app of a user; a new one knows nothing of what an older one did.
 
         Args:
             key: The app key, which the user's wallet derived.
             hub: URL of the user's Gaia hub.
-            origin: Of the app.
         """
-        options = {"appPrivateKey": key.to_hex(), "hubUrl": hub, "origin": origin}
+        options = {"appPrivateKey": key.to_hex(), "hubUrl": hub, "origin": ORIGIN}
         who = self.call("signIn", options)
         return App(self, who["publicKey"], who["address"], who["did"])
 
@@ -115,7 +114,7 @@ class Packages:
 
 
 class App:
-    """An app with a user who is signed in.
+    """The app of a user who is signed in.
 
     Attributes:
         public_key: Of the app key, in hexadecimal.

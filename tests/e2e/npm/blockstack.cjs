@@ -20,6 +20,7 @@ exports.makeSession = ({ appPrivateKey, hubUrl, origin }) => {
 
 exports.TokenSigner = TokenSigner;
 exports.verifyToken = (token, publicKey) => new TokenVerifier('ES256K', publicKey).verify(token);
+exports.decodeToken = blockstack.decodeToken;
 exports.verifyECDSA = verifyECDSA;
 exports.getPublicKeyFromPrivate = blockstack.getPublicKeyFromPrivate;
 exports.publicKeyToAddress = blockstack.publicKeyToAddress;

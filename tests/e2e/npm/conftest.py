@@ -5,9 +5,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from pushd.client import PrivateKey
+from pushd.client.gaia import Bucket
+from pushd.identity.zonefiles import make_zone_file
+from pushd.resolvers.compose import make_directory
+from pushd.resolvers.directory import Directory
 from pushd.resolvers.fetch import Fetcher
 from tests.devhub import RunningHub, running_devhub
-from tests.e2e.npm.app import FAMILIES, Packages, installed
+from tests.e2e.npm.app import FAMILIES, ORIGIN, App, Packages, installed
 
 
 @pytest.fixture(scope="session", params=FAMILIES)
@@ -35,3 +40,48 @@ async def fetcher(devhub: RunningHub) -> AsyncIterator[Fetcher]:
     """Return a way out that leads to the hub."""
     async with Fetcher(dev_hosts=[devhub.host_port]) as fetcher:
         yield fetcher
+
+
+@pytest.fixture
+def directory(devhub: RunningHub, fetcher: Fetcher) -> Directory:
+    """Return a directory that asks the hub's names API."""
+    return make_directory(
+        fetcher=fetcher, names_api=devhub.url, bns_api=None, names_file=None
+    )
+
+
+# --- Alice, in an app and here -------------------------------------------------------
+
+
+@pytest.fixture
+def key() -> PrivateKey:
+    """Return Alice's app key."""
+    return PrivateKey.generate()
+
+
+@pytest.fixture
+def owner() -> PrivateKey:
+    """Return the key that owns Alice's name."""
+    return PrivateKey.generate()
+
+
+@pytest.fixture
+def app(packages: Packages, devhub: RunningHub, key: PrivateKey) -> App:
+    """Return the app in which Alice is signed in."""
+    return packages.sign_in(key, hub=devhub.url)
+
+
+@pytest.fixture
+def bucket(devhub: RunningHub, fetcher: Fetcher, key: PrivateKey) -> Bucket:
+    """Return Alice's bucket."""
+    return Bucket(key, devhub.url, fetcher=fetcher)
+
+
+@pytest.fixture
+def name(packages: Packages, devhub: RunningHub, owner: PrivateKey, key: PrivateKey) -> str:
+    """Return a name that leads to Alice's bucket, also in the eyes of the packages."""
+    name = "alice.id.blockstack"
+    devhub.hub.register(name, owner, {ORIGIN: key}, publish_keys=False)
+    zone_file = make_zone_file(name, f"{devhub.hub.bucket_url(owner)}profile.json")
+    devhub.hub.names.put(name, packages.address(owner.public), zone_file)
+    return name

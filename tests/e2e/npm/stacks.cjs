@@ -5,7 +5,7 @@ const auth = require('@stacks/auth');
 const encryption = require('@stacks/encryption');
 const profile = require('@stacks/profile');
 const { Storage, getUserAppFileUrl } = require('@stacks/storage');
-const { TokenSigner, TokenVerifier } = require('jsontokens');
+const { TokenSigner, TokenVerifier, decodeToken } = require('jsontokens');
 
 /** Makes the session of a user who is signed in, and the user's storage. */
 exports.makeSession = ({ appPrivateKey, hubUrl, origin }) => {
@@ -18,6 +18,7 @@ exports.makeSession = ({ appPrivateKey, hubUrl, origin }) => {
 
 exports.TokenSigner = TokenSigner;
 exports.verifyToken = (token, publicKey) => new TokenVerifier('ES256K', publicKey).verify(token);
+exports.decodeToken = decodeToken;
 exports.verifyECDSA = encryption.verifyECDSA;
 exports.getPublicKeyFromPrivate = encryption.getPublicKeyFromPrivate;
 exports.publicKeyToAddress = encryption.publicKeyToBtcAddress;

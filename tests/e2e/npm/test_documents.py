@@ -13,61 +13,48 @@ from pushd.identity.contact import make_contact, read_contact
 from pushd.identity.keys import address, hash160
 from pushd.identity.profiles import make_profile, read_profile
 from pushd.identity.zonefiles import profile_url
-from tests.e2e.npm.app import Packages, Thrown
+from tests.e2e.npm.app import ORIGIN, Packages, Thrown
 
-APP = "https://app.example"
 SERVERS = ["https://push.example", "matrix:u/alice:example.org"]
 
 
 @pytest.fixture
-def owner() -> PrivateKey:
-    """Return the key that owns a name."""
-    return PrivateKey.generate()
-
-
-@pytest.fixture
-def key() -> PrivateKey:
-    """Return the app key, which is another."""
-    return PrivateKey.generate()
-
-
-@pytest.fixture
-def bucket(key: PrivateKey) -> str:
-    """Return the read URL of the app's bucket."""
+def url(key: PrivateKey) -> str:
+    """Return the read URL of Alice's bucket."""
     return f"https://gaia.example/hub/{address(key.public.raw)}/"
 
 
 def test_a_profile_of_the_packages_is_read(
-    packages: Packages, owner: PrivateKey, key: PrivateKey, bucket: str
+    packages: Packages, owner: PrivateKey, key: PrivateKey, url: str
 ) -> None:
     """It leads to the bucket and the key, by the signature of the name's owner alone."""
-    meta = {"storage": bucket, "publicKey": key.public.raw.hex()}
-    claim = {"@type": "Person", "apps": {APP: bucket}, "appsMeta": {APP: meta}}
+    meta = {"storage": url, "publicKey": key.public.raw.hex()}
+    claim = {"@type": "Person", "apps": {ORIGIN: url}, "appsMeta": {ORIGIN: meta}}
     token = packages.call("signProfileToken", claim, owner.to_hex())
     file = json.dumps([packages.call("wrapProfileToken", token)]).encode()
 
     profile = read_profile(file, owner=hash160(owner.public.raw), now=time.time())
 
-    assert bucket == profile.bucket(APP)
-    assert {APP: key.public.raw.hex()} == profile.keys
+    assert url == profile.bucket(ORIGIN)
+    assert {ORIGIN: key.public.raw.hex()} == profile.keys
     with pytest.raises(Unproven):
         read_profile(file, owner=hash160(key.public.raw), now=time.time())
 
 
 def test_a_profile_made_here_is_verified_by_the_packages(
-    packages: Packages, owner: PrivateKey, bucket: str
+    packages: Packages, owner: PrivateKey, url: str
 ) -> None:
     """They find its apps, if they are told the owner's address in the form they know.
 
     blockstack.js compares with Bitcoin addresses only, @stacks/profile with Stacks
     addresses only, though they are two forms of one hash.
     """
-    file = json.loads(make_profile(owner, {APP: bucket}, now=time.time()))
+    file = json.loads(make_profile(owner, {ORIGIN: url}, now=time.time()))
     token, raw = file[0]["token"], owner.public.raw
 
     profile = packages.call("extractProfile", token, packages.address(owner.public))
 
-    assert profile["apps"] == {APP: bucket}
+    assert profile["apps"] == {ORIGIN: url}
     forms = {address(raw), stacks_address(hash160(raw))}
     (other,) = forms - {packages.address(owner.public)}
     with pytest.raises(Thrown, match="does not match the verifying value"):
@@ -91,7 +78,7 @@ def contact_of(packages: Packages, key: PrivateKey, **claims: Any) -> bytes:
             "iss": alice.did,
             "public_keys": [alice.public_key],
             "messagingServers": SERVERS,
-            "app": APP,
+            "app": ORIGIN,
             "iat": time.time(),
             **claims,
         },
@@ -105,7 +92,7 @@ def test_a_contact_document_of_an_app_is_read(packages: Packages, key: PrivateKe
     document = contact_of(packages, key)
     where = address(key.public.raw)
 
-    contact = read_contact(document, address=where, app=APP, now=time.time())
+    contact = read_contact(document, address=where, app=ORIGIN, now=time.time())
 
     assert (key.public, tuple(SERVERS)) == (contact.key, contact.servers)
 
@@ -118,13 +105,13 @@ def test_a_contact_document_of_another_key_is_refused(
     where = address(key.public.raw)
 
     with pytest.raises(Unproven):
-        read_contact(document, address=where, app=APP, now=time.time())
+        read_contact(document, address=where, app=ORIGIN, now=time.time())
 
 
 def test_a_contact_document_made_here_is_verified_by_the_packages(
     packages: Packages, key: PrivateKey
 ) -> None:
     """Its token is one for `TokenVerifier`, with the key it names."""
-    document = json.loads(make_contact(key, servers=SERVERS, app=APP, now=time.time()))
+    document = json.loads(make_contact(key, servers=SERVERS, app=ORIGIN, now=time.time()))
 
     assert packages.call("verifyToken", document["token"], document["publicKey"])

@@ -4,11 +4,8 @@ import json
 
 import pytest
 
-from pushd.client import PrivateKey
 from pushd.client.gaia import NEW, Bucket, Changed
-from pushd.resolvers.fetch import Fetcher
-from tests.devhub import RunningHub
-from tests.e2e.npm.app import App, Packages, Thrown
+from tests.e2e.npm.app import App, Thrown
 
 CONTENTS = [
     pytest.param("See you at nine.", id="text"),
@@ -16,24 +13,6 @@ CONTENTS = [
     pytest.param(bytes(range(256)), id="bytes"),
 ]
 SIGNED = pytest.mark.parametrize("signed", [False, True], ids=["sealed", "signed"])
-
-
-@pytest.fixture
-def key() -> PrivateKey:
-    """Return the key of a user in an app, and of the bucket."""
-    return PrivateKey.generate()
-
-
-@pytest.fixture
-def app(packages: Packages, devhub: RunningHub, key: PrivateKey) -> App:
-    """Return the app."""
-    return packages.sign_in(key, hub=devhub.url)
-
-
-@pytest.fixture
-def bucket(devhub: RunningHub, fetcher: Fetcher, key: PrivateKey) -> Bucket:
-    """Return the bucket."""
-    return Bucket(key, devhub.url, fetcher=fetcher)
 
 
 # --- what one writes the other reads -------------------------------------------------
