@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Self
+from weakref import WeakValueDictionary
 
 import httpx2
 
@@ -91,7 +92,10 @@ class Fetcher:
         verify: ssl.SSLContext | None = None,
     ) -> None:
         self._guard = Guard(dev_hosts)
-        self._turns = _Turns()
+        self._turns = asyncio.Semaphore(IN_ALL)
+        self._turns_at: WeakValueDictionary[bytes, asyncio.Semaphore] = (
+            WeakValueDictionary()
+        )
         self.http = httpx2.AsyncClient(
             transport=GuardedTransport(self._guard, lookup, verify),
             headers={"User-Agent": "pushd", "Accept-Encoding": "identity"},
@@ -149,7 +153,7 @@ class Fetcher:
             async with asyncio.timeout(seconds):
                 self._guard.check_url(url)
                 first = httpx2.URL(url)
-                async with self._turns.turn(first.raw_host):
+                async with self._turn(first.raw_host):
                     return await self._follow(first, {"limit": limit}, types)
         except (Refused, Unfit) as error:
             raise FetchFailed(error.reason) from error
@@ -159,6 +163,17 @@ class Fetcher:
             raise FetchFailed("connect") from error
         except httpx2.TransportError as error:
             raise FetchFailed("protocol") from error
+
+    @asynccontextmanager
+    async def _turn(self, host: bytes) -> AsyncIterator[None]:
+        """Wait for a turn, and hold it.
+
+        First at the host: those who wait for a slow one hold up nobody else. Once nobody
+        does, nothing is kept of it.
+        """
+        turns = self._turns_at.setdefault(host, asyncio.Semaphore(PER_HOST))
+        async with turns, self._turns:
+            yield
 
     async def _follow(
         self, first: httpx2.URL, extensions: dict[str, int], types: Collection[str]
@@ -197,37 +212,3 @@ async def _file(response: httpx2.Response, types: Collection[str]) -> bytes | No
     if media_type.strip().lower() not in types and "*/*" not in types:
         raise FetchFailed("type")
     return await response.aread()
-
-
-class _Lane:
-    """The turns of one host, and how many have one or wait for one."""
-
-    __slots__ = ("turns", "users")
-
-    def __init__(self) -> None:
-        self.turns = asyncio.Semaphore(PER_HOST)
-        self.users = 0
-
-
-class _Turns:
-    """Lets few fetch at once, and fewer from one host; nothing is kept of idle hosts."""
-
-    def __init__(self) -> None:
-        self._all = asyncio.Semaphore(IN_ALL)
-        self._lanes: dict[bytes, _Lane] = {}
-
-    @asynccontextmanager
-    async def turn(self, host: bytes) -> AsyncIterator[None]:
-        """Wait for a turn at a host, and hold it.
-
-        The host's comes first, so that those who wait for a slow host hold up nobody.
-        """
-        lane = self._lanes.setdefault(host, _Lane())
-        lane.users += 1
-        try:
-            async with lane.turns, self._all:
-                yield
-        finally:
-            lane.users -= 1
-            if not lane.users:
-                del self._lanes[host]

@@ -246,12 +246,18 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
     Args:
         guard: Says which addresses are allowed.
         lookup: Finds the addresses of a name.
+        network: Connects to an address; None is the real one.
     """
 
-    def __init__(self, guard: Guard, lookup: Lookup) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        lookup: Lookup,
+        network: httpcore2.AsyncNetworkBackend | None = None,
+    ) -> None:
         self._guard = guard
         self._lookup = lookup
-        self._network = httpcore2.AnyIOBackend()
+        self._network = network or httpcore2.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -327,6 +333,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         guard: Says where.
         lookup: Finds the addresses of a name.
         verify: Verifies certificates; None does so as the system is set up.
+        network: Connects to an address; None is the real one.
     """
 
     def __init__(
@@ -334,13 +341,14 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         guard: Guard,
         lookup: Lookup = system_lookup,
         verify: ssl.SSLContext | None = None,
+        network: httpcore2.AsyncNetworkBackend | None = None,
     ) -> None:
         self._guard = guard
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=verify or httpcore2.default_ssl_context(),
             max_connections=MAX_CONNECTIONS,
             keepalive_expiry=KEEP_ALIVE,
-            network_backend=GuardedBackend(guard, lookup),
+            network_backend=GuardedBackend(guard, lookup, network),
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
