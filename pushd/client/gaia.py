@@ -215,9 +215,9 @@ class Bucket:
         request = Request("POST", url, content, headers)
         answer = await self._ask_as_owner(patience, request)
         if answer.status == 412 and answer.in_doubt:
-            there = await self._read(patience, path, len(content))
-            if there is not None and there.content == content and there.etag is not None:
-                return there.etag
+            etag = await self._etag_of(patience, path, content)
+            if etag is not None:
+                return etag
         return answer.decode(_stored).etag
 
     async def read(self, path: str, *, limit: int = 64 * 1024) -> File | None:
@@ -385,6 +385,14 @@ class Bucket:
         if headers.get("content-encoding", "identity") != "identity":
             raise HubUnreachable("The file comes compressed, which nobody asked for.")
         return File(answer.body, headers.get("etag"), headers.get("content-type"))
+
+    async def _etag_of(self, patience: Patience, path: str, content: bytes) -> str | None:
+        """Return the etag of a file if its content is this, None if it is not."""
+        try:
+            there = await self._read(patience, path, limit=len(content))
+        except TooLarge:
+            return None
+        return there.etag if there is not None and there.content == content else None
 
     async def _ask_as_owner(self, patience: Patience, request: Request) -> Answer:
         """Ask what only the owner may; anew if the hub takes the token for an old one."""

@@ -4,6 +4,7 @@ import json
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from pushd.client import (
     Algorithm,
@@ -18,6 +19,7 @@ from pushd.identity import ecies
 from pushd.identity.keys import BTC_ADDR
 
 ALICE, BOB, EVE = (PrivateKey.generate() for _ in range(3))
+NESTED = "[" * 1500 + "]" * 1500
 BUCKET = f"https://gaia.example/hub/{ALICE.did.removeprefix(BTC_ADDR)}/"
 ENVELOPE = Envelope(new_id(), ALICE.did, BOB.did, BUCKET, app="https://app.example")
 
@@ -69,14 +71,57 @@ def test_a_stolen_envelope_does_not_open() -> None:
         {"v": 2},
         {"id": None},
         {"bucket": ""},
+        {"bucket": None},
+        {"path": 1},
+        {"app": 1},
+        {"x": NESTED},
     ],
+    ids=range(9),
 )
 def test_a_wrong_envelope_does_not_open(wrong: dict[str, object]) -> None:
     """Each member is compared with what is known."""
     members = {"v": 1, **msgspec.to_builtins(ENVELOPE), **wrong}
-    payload = ecies.encrypt(json.dumps(members), BOB.public)
+    text = json.dumps(members).replace(f'"{NESTED}"', NESTED)
     with pytest.raises(CannotOpen):
+        open_sealed(ecies.encrypt(text, BOB.public), BOB, sender=ALICE.did)
+
+
+@pytest.mark.parametrize(
+    "bucket",
+    [
+        "gaia.example/hub/{}",
+        "ftp://gaia.example/hub/{}",
+        "file:///hub/{}",
+        "//gaia.example/hub/{}",
+        "https://eve@gaia.example/hub/{}",
+        "https://GAIA.example/hub/{}",
+        "https://gaia.example/hub/../{}",
+        "https://gaia.example/hub?/{}",
+        "https://gaia.example/hub#/{}",
+        "https://gaia.example/hub/{}//",
+        "https://gaia.example/hub\\/{}",
+        "https://gaia.example/{}/ ",
+    ],
+)
+def test_a_bucket_has_one_spelling(bucket: str) -> None:
+    """What ends in the sender's address has to be a bucket's URL as well."""
+    bucket = bucket.format(ALICE.did.removeprefix(BTC_ADDR))
+    payload = seal(msgspec.structs.replace(ENVELOPE, bucket=bucket), BOB.public)
+    with pytest.raises(CannotOpen, match="no bucket"):
         open_sealed(payload, BOB, sender=ALICE.did)
+
+
+def test_the_app_the_server_verified() -> None:
+    """An envelope says the app its sender proved to use, or none."""
+    payload = seal(ENVELOPE, BOB.public)
+    with pytest.raises(CannotOpen, match="another app"):
+        open_sealed(payload, BOB, sender=ALICE.did, app="https://other.example")
+    assert (
+        open_sealed(payload, BOB, sender=ALICE.did, app="https://app.example") == ENVELOPE
+    )
+    silent = msgspec.structs.replace(ENVELOPE, app=UNSET)
+    payload = seal(silent, BOB.public)
+    assert open_sealed(payload, BOB, sender=ALICE.did, app="https://app.example") == silent
 
 
 def test_any_text_may_come() -> None:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import coincurve
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -117,7 +118,9 @@ def test_junk(text: str | bytes) -> None:
         {"ephemeralPK": ""},
         {"ephemeralPK": "00"},
         {"ephemeralPK": "02" + "ff" * 32},
+        {"ephemeralPK": "02" + "00" * 31 + "05"},
         {"ephemeralPK": "04" + "01" * 64},
+        {"ephemeralPK": "05" + "01" * 32},
         {"wasString": "yes"},
     ],
     ids=repr,
@@ -134,6 +137,25 @@ def test_bytes_that_claim_to_be_text() -> None:
     form = json.loads(encrypt(b"\xff", BOB.public))
     with pytest.raises(CannotOpen, match="content"):
         decrypt(json.dumps({**form, "wasString": True}), BOB)
+
+
+def test_the_form_of_the_one_time_key() -> None:
+    """A point that is not compressed is the same point; its negative is another."""
+    ephemeral = PrivateKey.generate()
+    form = json.loads(encrypt("a secret", BOB.public, ephemeral=ephemeral))
+    point = coincurve.PublicKey(ephemeral.public.raw).format(compressed=False).hex()
+    assert decrypt(json.dumps({**form, "ephemeralPK": point}), BOB) == "a secret"
+    negative = ("03" if form["ephemeralPK"][1] == "2" else "02") + form["ephemeralPK"][2:]
+    for other in (negative, "06" + point[2:], "07" + point[2:]):
+        with pytest.raises(CannotOpen):
+            decrypt(json.dumps({**form, "ephemeralPK": other}), BOB)
+
+
+def test_text_that_says_it_is_bytes() -> None:
+    """The MAC does not cover `wasString`, so the other type may come, of the same bytes."""
+    text, data = json.loads(encrypt("a secret", BOB.public)), encrypt(b"x", BOB.public)
+    assert decrypt(json.dumps({**text, "wasString": False}), BOB) == b"a secret"
+    assert decrypt(json.dumps({**json.loads(data), "wasString": True}), BOB) == "x"
 
 
 def test_an_error_has_no_past() -> None:
