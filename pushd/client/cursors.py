@@ -88,7 +88,7 @@ class FileCursors:
             OSError: If that cannot be; what was saved before is still there.
         """
         kept = msgspec.json.encode(_Kept(identity, server, progress))
-        await asyncio.to_thread(self._save, self.path(identity, server), kept)
+        await asyncio.to_thread(replace, self.path(identity, server), kept)
 
     def path(self, identity: str, server: str) -> Path:
         """Return the file of an identity at a server."""
@@ -103,21 +103,27 @@ class FileCursors:
         except msgspec.MsgspecError as error:
             raise ValueError(f"{path} does not hold a cursor: {error}") from error
 
-    def _save(self, path: Path, kept: bytes) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=self.directory, prefix=path.stem)
-        try:
-            with open(handle, "wb") as file:
-                file.write(kept)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, path)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(draft)
-            raise
-        directory = os.open(self.directory, os.O_RDONLY)
-        try:
-            os.fsync(directory)  # the new name is safe only with its directory
-        finally:
-            os.close(directory)
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; its directory is made if it is not there.
+
+    Raises:
+        OSError: If that cannot be; what was there before still is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.stem)
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(draft)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)  # the new name is safe only with its directory
+    finally:
+        os.close(directory)

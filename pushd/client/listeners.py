@@ -30,6 +30,7 @@ class Received:
         server: Canonical URL of the server that brought it.
         content: What the receiver's `open` made of it; None without one.
         acked: Whether `ack` was called.
+        held: Whether the app, or a later attempt to open it, settles it.
         left: Whether it was left unread.
         on_ack: Called once, when `ack` is; None calls nothing.
     """
@@ -43,6 +44,7 @@ class Received:
         "at",
         "content",
         "expires",
+        "held",
         "id",
         "left",
         "name",
@@ -64,7 +66,7 @@ class Received:
         self.expires = message.expires
         self.server = server
         self.content: object = None
-        self.acked = self.left = False
+        self.acked = self.held = self.left = False
         self.on_ack: Callable[[], object] | None = None
         self._place = place
         self._transport = transport
@@ -82,8 +84,9 @@ class Received:
                 self.on_ack()
 
     def hold(self) -> None:
-        """Leave the ack to the app, after the listeners are done."""
+        """Leave the ack to the app, or to a later attempt to open it."""
         if not self.acked:
+            self.held = True
             self._transport.held(self._place)
 
     def leave(self) -> None:
@@ -102,7 +105,7 @@ class NotYet(Exception):
 
     Attributes:
         seconds: When.
-        reason: What the error listeners are told; None tells them nothing.
+        reason: What the error listeners are told, the first time; None tells nothing.
     """
 
     def __init__(self, seconds: float, reason: Exception | None = None) -> None:
@@ -202,8 +205,9 @@ class Listeners:
         except Duplicate:
             message.ack()
         except NotYet as later:
+            again = message.held
             message.hold()
-            if later.reason is not None:
+            if later.reason is not None and not again:
                 await self._report(message, later.reason)
             raise
         except Exception as error:

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from pushd.client.credentials import Credentials
 from pushd.client.cursors import CursorStore, MemoryCursors
@@ -368,7 +368,7 @@ async def _first_failure(stream: asyncio.Task[None], *workers: asyncio.Task[None
             task.result()
 
 
-async def _cancel(*tasks: asyncio.Task[None]) -> None:
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks and see them end."""
     for task in tasks:
         task.cancel()

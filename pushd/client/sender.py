@@ -29,6 +29,7 @@ from pushd.protocol.messages import (
     encode,
 )
 from pushd.protocol.urls import canonical_url
+from pushd.resolvers.guard import Refused
 
 MAX_TOKEN_RECIPIENTS = 100
 """Recipients one token can name."""
@@ -42,11 +43,21 @@ GATEWAY = frozenset({502, 503, 504})
 """Statuses with which a proxy says that the server behind it does not answer."""
 
 
+_NOT_PUSHD = "The answer is not that of a pushd server."
+
 T = TypeVar("T")
 
 
 class Unreachable(Exception):
-    """No pushd server answered, as often as it was tried."""
+    """No pushd server answered, as often as it was tried.
+
+    Attributes:
+        status: HTTP status of what did answer; None if nothing did.
+    """
+
+    def __init__(self, sentence: str, status: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 Outcome = Accepted | PushdError | Unreachable
@@ -211,7 +222,7 @@ class Sender:
         except (PushdError, Unreachable) as error:
             return [error] * len(parcels)
         if len(results) != len(parcels):
-            return [Unreachable("The answer is not that of a pushd server.")] * len(parcels)
+            return [Unreachable(_NOT_PUSHD, answer.status_code)] * len(parcels)
         return [result.outcome() for result in results]
 
     async def _post(
@@ -227,6 +238,9 @@ class Sender:
             failure: PushdError | Unreachable
             try:
                 answer = await self._attempt(to, body)
+            except Refused:
+                sentence = f"{self.server} is not a place that may be reached from here."
+                raise Unreachable(sentence) from None
             except TRANSIENT as error:
                 failure = Unreachable(_lost(self.server, error))
             else:
@@ -314,7 +328,7 @@ def _read(answer: httpx2.Response, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         return decode(answer.content, decoder)
     except BadRequest:
-        raise Unreachable("The answer is not that of a pushd server.") from None
+        raise Unreachable(_NOT_PUSHD, answer.status_code) from None
 
 
 def _read_problem(answer: httpx2.Response) -> _Problem | None:
@@ -328,7 +342,8 @@ def _failure(
     server: str, answer: httpx2.Response, problem: _Problem | None
 ) -> PushdError | Unreachable:
     if problem is None:
-        return Unreachable(f"{server} answers with {answer.status_code}, and not as pushd.")
+        sentence = f"{server} answers with {answer.status_code}, and not as pushd."
+        return Unreachable(sentence, answer.status_code)
     return _error(problem)
 
 
