@@ -18,13 +18,17 @@ from pushd.mailbox.base import Quota
 from pushd.mailbox.embedded import EmbeddedStore
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.metrics import Metrics
+from pushd.names import Names
+from pushd.owners import Owners
 from pushd.protocol.session import Terms
+from pushd.resolvers.compose import make_directory
+from pushd.resolvers.fetch import Fetcher
+from pushd.rules import Rules
 from pushd.settings import Settings
 from pushd.web.cors import Cors
 from pushd.web.deliver import Deliver
 from pushd.web.health import Live, Ready, ShowMetrics
 from pushd.web.messages import GetMessages, PostAcks
-from pushd.web.owners import Owners
 from pushd.web.parts import Parts
 from pushd.web.problems import Problems
 from pushd.web.wellknown import About, Limits, StreamByHttp, WellKnown
@@ -138,6 +142,8 @@ async def _start(settings: Settings, url: str, stack: AsyncExitStack) -> Parts:
     hub.start(mailboxes)
     stack.callback(hub.stop)
     _flush_regularly(metrics, stack)
+    names = await _names(settings, metrics, stack)
+    owners = Owners(settings.mailboxes, settings.owners, names)
     return Parts(
         authenticator=Authenticator(
             settings.public_url,
@@ -147,17 +153,35 @@ async def _start(settings: Settings, url: str, stack: AsyncExitStack) -> Parts:
         ),
         deliveries=Deliveries(
             mailboxes,
-            max_payload=settings.max_payload,
-            max_ttl=settings.max_ttl,
+            names=names,
+            owners=owners,
+            rules=Rules(max_payload=settings.max_payload, max_ttl=settings.max_ttl),
             metrics=metrics,
         ),
         hub=hub,
         mailboxes=mailboxes,
         metrics=metrics,
-        owners=Owners(settings.owners if settings.mailboxes == "listed" else None),
+        names=names,
+        owners=owners,
         terms=Terms(settings.public_url, settings.ping_interval),
         origins=_origins(settings),
         drain_seconds=settings.drain_seconds,
+    )
+
+
+async def _names(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Names:
+    fetcher = await stack.enter_async_context(Fetcher(dev_hosts=settings.dev_hosts))
+    directory = make_directory(
+        fetcher=fetcher,
+        names_api=settings.names_api,
+        bns_api=settings.bns_api,
+        names_file=settings.names_file,
+    )
+    return Names(
+        directory,
+        server=settings.public_url,
+        lookups=settings.lookups,
+        metrics=metrics,
     )
 
 

@@ -1,51 +1,97 @@
-"""Accepting a delivery: the checks every delivery passes, and the one call that stores it.
+"""Accepting deliveries: from what a sender asks to what the store keeps.
 
 Both ways in, HTTP and the stream, come here with a verified token and decoded deliveries.
 A future is returned, not a coroutine, so that a session needs no task to wait for it and
-all deliveries of one event-loop tick travel to the store together.
+all deliveries of one event-loop tick travel to the store together. Only a name that is
+not in memory, or whose mailbox is not open yet, makes its deliveries wait for the network.
 """
 
 import asyncio
-from asyncio import Future
-from collections.abc import Sequence
+from asyncio import Future, Task
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
-from typing import cast
+from typing import Any, NamedTuple, TypeVar, cast
 
-from pushd.errors import (
-    BadRequest,
-    Forbidden,
-    PayloadTooLarge,
-    PushdError,
-    UnknownMailbox,
-)
+from pushd.errors import PushdError, ResolverUnavailable, UnknownMailbox
 from pushd.identity.keys import validate_did
+from pushd.identity.names import is_name
 from pushd.identity.tokens import Token
 from pushd.mailbox.base import Entry, Mailboxes, Stored
 from pushd.metrics import Metrics
-from pushd.protocol.messages import MAX_KEY, Accepted, Delivery, From, message_body
+from pushd.names import Names
+from pushd.owners import Owners
+from pushd.protocol.messages import Accepted, Delivery
+from pushd.rules import Rules, idempotency_key, require_recipient
+
+T = TypeVar("T")
+K = TypeVar("K")
 
 Outcome = Accepted | PushdError
 """What became of one delivery."""
+Result = Stored | PushdError
+"""What the store says of one entry."""
+Found = Mapping[str, str | PushdError]
+"""Whose the names are that were not in memory: a DID, or why nobody's."""
+
+_NONE: Found = {}
+
+
+class _Parcel(NamedTuple):
+    """A delivery on its way into the store.
+
+    Attributes:
+        place: Its place among the deliveries.
+        to: The recipient, as the sender wrote it.
+        entry: What is stored.
+    """
+
+    place: int
+    to: str
+    entry: Entry
+
+
+class _Batch(NamedTuple):
+    """Deliveries that came together.
+
+    Attributes:
+        token: The sender's.
+        outcomes: What became of each, None of what is under way.
+        parcels: What is under way.
+        answer: Where the outcomes are waited for.
+    """
+
+    token: Token
+    outcomes: list[Outcome | None]
+    parcels: list[_Parcel]
+    answer: Future[list[Outcome]]
 
 
 class Deliveries:
-    """The way into the mailboxes."""
+    """The way into the mailboxes.
+
+    Args:
+        mailboxes: Where accepted deliveries are stored.
+        names: Finds recipients by name.
+        owners: Knows which mailboxes a delivery may open.
+        rules: What a delivery must be.
+        metrics: Counts what is accepted and what is refused.
+    """
 
     def __init__(
-        self, mailboxes: Mailboxes, *, max_payload: int, max_ttl: int, metrics: Metrics
+        self,
+        mailboxes: Mailboxes,
+        *,
+        names: Names,
+        owners: Owners,
+        rules: Rules,
+        metrics: Metrics,
     ) -> None:
-        """Make the way in.
-
-        Args:
-            mailboxes: Where accepted deliveries are stored.
-            max_payload: Bytes of the largest payload.
-            max_ttl: Seconds a message may live; what a delivery without `ttl` gets.
-            metrics: Counts what is accepted and what is refused.
-        """
         self._mailboxes = mailboxes
-        self._max_payload = max_payload
-        self._max_ttl = max_ttl
+        self._names = names
+        self._owners = owners
+        self._rules = rules
         self._metrics = metrics
+        self._tasks: set[Task[Any]] = set()
 
     def accept(
         self,
@@ -57,7 +103,7 @@ class Deliveries:
         """Check deliveries and store the good ones; one refused never spoils the others.
 
         Args:
-            token: The sender's verified deliver token.
+            token: The sender's verified deliver token, its name proven.
             deliveries: What to deliver; an error keeps its place in the answer.
             body_key: Names the request as a whole, for a token that stores at most once:
                 the idempotency key of every delivery that has none. None: no such token.
@@ -65,102 +111,186 @@ class Deliveries:
         Returns:
             What became of each, in order. The future fails with `StoreUnavailable`.
         """
-        outcomes: list[Outcome | None] = [None] * len(deliveries)
-        entries: list[Entry] = []
-        places: list[int] = []
+        if token.app is not None:  # else all its recipients are DIDs
+            unknown = self._not_in_memory(token, deliveries)
+            if unknown:
+                return self._start(self._find_first(token, deliveries, body_key, unknown))
+        return self._accept(token, deliveries, body_key, _NONE)
+
+    def _accept(
+        self,
+        token: Token,
+        deliveries: Sequence[Delivery | PushdError],
+        body_key: str | None,
+        found: Found,
+    ) -> Future[list[Outcome]]:
+        answer: Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        batch = _Batch(token, [None] * len(deliveries), [], answer)
         for place, delivery in enumerate(deliveries):
             try:
                 if isinstance(delivery, PushdError):
                     raise delivery
-                entries.append(
-                    self._check(token, delivery, _key(delivery, body_key, place))
-                )
-                places.append(place)
+                key = idempotency_key(delivery, body_key, place)
+                mailbox = self._mailbox(token, delivery.to, found)
+                entry = self._rules.entry(token, delivery, mailbox, key)
+                batch.parcels.append(_Parcel(place, delivery.to, entry))
             except PushdError as error:
-                outcomes[place] = error
+                batch.outcomes[place] = error
                 self._metrics.refused(error.code)
-        answer: Future[list[Outcome]] = asyncio.get_running_loop().create_future()
-        if not entries:
-            answer.set_result(cast(list[Outcome], outcomes))
-            return answer
-        stored = self._mailboxes.accept(entries)
-        stored.add_done_callback(partial(self._stored, answer, outcomes, entries, places))
+        if batch.parcels:
+            stored = self._mailboxes.accept([parcel.entry for parcel in batch.parcels])
+            stored.add_done_callback(partial(self._stored, batch))
+        else:
+            answer.set_result(cast(list[Outcome], batch.outcomes))
         return answer
 
-    def _check(self, token: Token, delivery: Delivery, key: str | None) -> Entry:
-        """Return what is stored of a delivery that may be delivered.
+    # --- recipients ------------------------------------------------------------------
+
+    def _mailbox(self, token: Token, to: str, found: Found) -> str:
+        """Return the mailbox of a recipient.
 
         Raises:
-            Forbidden: If the token does not name the recipient.
-            UnknownMailbox: If the recipient is a name; this server resolves none.
-            PayloadTooLarge: If the payload has too many bytes.
-            BadRequest: If the DID, the key or the time to live cannot be.
+            Forbidden: If the token is not for this recipient.
+            BadRequest: If it is neither a DID nor a name.
+            UnknownMailbox: If the name is nobody's.
+            ResolverUnavailable, RateLimited: If nobody found out whose it is.
         """
-        to, payload = delivery.to, delivery.payload
-        if to not in token.to:
-            raise Forbidden(
-                "`to` is not a recipient in the token, character for character."
-            )
-        if not to.startswith("did:") or to.startswith("did:web:"):
-            raise UnknownMailbox("This server resolves no names; let `to` be a DID.")
-        validate_did(to)
-        # An ASCII string has as many bytes as characters, and is not encoded to be counted.
-        size = len(payload) if payload.isascii() else len(payload.encode())
-        if size > self._max_payload:
-            raise PayloadTooLarge(f"`payload` has at most {self._max_payload} bytes here.")
-        if size == 0:
-            raise BadRequest("`payload` has at least 1 byte.")
-        ttl = delivery.ttl
-        if ttl is None:
-            ttl = self._max_ttl
-        elif not 1 <= ttl <= self._max_ttl:
-            raise BadRequest(f"`ttl` is 1 to {self._max_ttl} seconds here.")
-        return Entry(to, token.did, message_body(From(token.did), payload), ttl, key)
+        require_recipient(token, to)
+        if not is_name(to):
+            return validate_did(to)
+        known = found.get(to) or self._names.mailbox(to, _app(token))
+        if known is None:  # it was in memory a moment ago
+            raise ResolverUnavailable
+        if isinstance(known, PushdError):
+            raise known
+        return known
 
-    def _stored(
+    def _not_in_memory(
+        self, token: Token, deliveries: Iterable[Delivery | PushdError]
+    ) -> set[str]:
+        """Return the names of which nobody knows yet whose they are."""
+        names = {
+            delivery.to
+            for delivery in deliveries
+            if isinstance(delivery, Delivery) and is_name(delivery.to)
+        }
+        return {name for name in names & token.to if self._is_unknown(token, name)}
+
+    def _is_unknown(self, token: Token, name: str) -> bool:
+        try:
+            return self._names.mailbox(name, _app(token)) is None
+        except PushdError:
+            return False  # no name, or known to be nobody's
+
+    async def _find_first(
         self,
-        answer: Future[list[Outcome]],
-        outcomes: list[Outcome | None],
-        entries: list[Entry],
-        places: list[int],
-        stored: Future[list[Stored | PushdError]],
-    ) -> None:
-        """Put what the store said into its places, and answer."""
-        if stored.cancelled():
-            answer.cancel()
-            return
-        error = stored.exception()
-        if isinstance(error, PushdError):
-            self._metrics.refused(error.code, len(entries))
-        if error is None:
-            for place, entry, result in zip(places, entries, stored.result(), strict=True):
-                outcomes[place] = self._outcome(entry, result)
-        if answer.done():
-            return  # nobody waits any more; what is stored is stored
-        if error is None:
-            answer.set_result(cast(list[Outcome], outcomes))
-        else:
-            answer.set_exception(error)
+        token: Token,
+        deliveries: Sequence[Delivery | PushdError],
+        body_key: str | None,
+        names: Iterable[str],
+    ) -> list[Outcome]:
+        found = await _each(names, partial(self._find, token))
+        return await self._accept(token, deliveries, body_key, found)
 
-    def _outcome(self, entry: Entry, result: Stored | PushdError) -> Outcome:
+    async def _find(self, token: Token, name: str) -> str | PushdError:
+        try:
+            return await self._names.find(name, _app(token), asker=token.did)
+        except PushdError as error:
+            return error
+
+    # --- what the store says ---------------------------------------------------------
+
+    def _stored(self, batch: _Batch, stored: Future[list[Result]]) -> None:
+        if stored.cancelled():
+            batch.answer.cancel()
+        elif error := stored.exception():
+            self._fail(batch, error)
+        elif unopened := _unopened(batch, stored.result()):
+            self._start(self._open_first(batch, stored.result(), unopened))
+        else:
+            self._answer(batch, stored.result())
+
+    async def _open_first(
+        self, batch: _Batch, results: list[Result], unopened: Sequence[int]
+    ) -> None:
+        """Open mailboxes whose owners want them here, then store what is for them."""
+        mailboxes = {
+            batch.parcels[at].to: batch.parcels[at].entry.mailbox for at in unopened
+        }
+        try:
+            refused = await _each(
+                mailboxes, lambda name: self._open(batch.token, name, mailboxes[name])
+            )
+            for at in unopened:
+                results[at] = refused[batch.parcels[at].to] or results[at]
+            again = [at for at in unopened if refused[batch.parcels[at].to] is None]
+            if again:
+                entries = [batch.parcels[at].entry for at in again]
+                stored = await self._mailboxes.accept(entries)
+                for at, result in zip(again, stored, strict=True):
+                    results[at] = result
+        except PushdError as error:
+            self._fail(batch, error)
+        else:
+            self._answer(batch, results)
+
+    async def _open(self, token: Token, name: str, mailbox: str) -> PushdError | None:
+        """Open a mailbox, or return why it stays closed."""
+        try:
+            if not await self._owners.may_be_given(
+                mailbox, name, _app(token), asker=token.did
+            ):
+                return UnknownMailbox()
+            await self._mailboxes.open(mailbox, create=True)
+        except PushdError as error:
+            return error
+        return None
+
+    def _fail(self, batch: _Batch, error: BaseException) -> None:
+        if isinstance(error, PushdError):
+            self._metrics.refused(error.code, len(batch.parcels))
+        if not batch.answer.done():
+            batch.answer.set_exception(error)
+
+    def _answer(self, batch: _Batch, results: Sequence[Result]) -> None:
+        """Put what the store said into its places, and answer."""
+        for (place, _, entry), result in zip(batch.parcels, results, strict=True):
+            batch.outcomes[place] = self._outcome(entry, result)
+        if not batch.answer.done():  # else nobody waits any more; what is stored is stored
+            batch.answer.set_result(cast(list[Outcome], batch.outcomes))
+
+    def _outcome(self, entry: Entry, result: Result) -> Outcome:
         if isinstance(result, PushdError):
             self._metrics.refused(result.code)
             return result
         self._metrics.accepted(1)
         return Accepted(str(result.id), entry.mailbox, result.duplicate)
 
+    def _start(self, work: Coroutine[Any, Any, T]) -> Task[T]:
+        """Begin something that has to wait for the network."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
-def _key(delivery: Delivery, body_key: str | None, place: int) -> str | None:
-    """Return the idempotency key: the delivery's own, else its place in the request.
 
-    Raises:
-        BadRequest: If it is too short or too long.
-    """
-    key = delivery.key
-    if key is not None:
-        if not 1 <= len(key) <= MAX_KEY:
-            raise BadRequest(f"`key` has 1 to {MAX_KEY} characters.")
-        return key
-    if body_key is None or place == 0:
-        return body_key
-    return f"{body_key}#{place}"
+def _unopened(batch: _Batch, results: Sequence[Result]) -> list[int]:
+    """Return which parcels found no mailbox, though they are addressed by name."""
+    if batch.token.app is None:
+        return []
+    return [
+        at
+        for at, (parcel, result) in enumerate(zip(batch.parcels, results, strict=True))
+        if isinstance(result, UnknownMailbox) and is_name(parcel.to)
+    ]
+
+
+def _app(token: Token) -> str:
+    """Return the app of names; a token with a name in `to` has one."""
+    return token.app or ""
+
+
+async def _each(keys: Iterable[K], ask: Callable[[K], Awaitable[T]]) -> dict[K, T]:
+    """Ask about several at once."""
+    keys = list(keys)
+    return dict(zip(keys, await asyncio.gather(*map(ask, keys)), strict=True))

@@ -12,6 +12,7 @@ a worker that died has counted stays counted; `forget_sessions` takes its sessio
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -25,6 +26,9 @@ from prometheus_client import (
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the directory in which workers share their counts."""
+
+Lookup = Literal["found", "unproven", "unavailable", "limited"]
+"""What came of looking a name up; `limited`: it was not."""
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """Media type of what `Metrics.render` returns."""
@@ -78,6 +82,12 @@ class Metrics:
             buckets=_CALL_BUCKETS,
             registry=registry,
         )
+        self._lookups = Counter(
+            "pushd_lookups",
+            "Names that were not in memory, by what came of looking them up.",
+            ["outcome"],
+            registry=registry,
+        )
         self._connects_refused = Counter(
             "pushd_connects_refused",
             "Streams whose hello was refused, by reason: the code of the error.",
@@ -122,6 +132,14 @@ class Metrics:
     def connect_refused(self, reason: str) -> None:
         """Count a stream whose hello was refused, by the code of the error."""
         self._connects_refused.labels(reason).inc()
+
+    # --- names -----------------------------------------------------------------------
+
+    def looked_up(
+        self, outcome: Literal["found", "unproven", "unavailable", "limited"]
+    ) -> None:
+        """Count a name that was not in memory, and what came of looking it up."""
+        self._lookups.labels(outcome).inc()
 
     # --- the store -------------------------------------------------------------------
 

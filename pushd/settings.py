@@ -6,6 +6,7 @@ counts as unset. Times are seconds, sizes are bytes.
 """
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -34,13 +35,13 @@ DAY = 86_400
 MIB = 1024 * 1024
 
 NOT_YET = {
-    "declared": "that needs a resolver, which this version does not have; set it to open, "
-    "or to listed with PUSHD_OWNERS.",
     "replicated": "that comes with a later version; set it to fsync or memory.",
 }
 """What is planned and refused, rather than doing something else than was asked."""
 
-LISTS = ("owners", "allowed_origins")
+_HOST_AND_PORT = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\]):[1-9][0-9]{0,4}")
+
+LISTS = ("owners", "allowed_origins", "dev_hosts")
 """Settings that are lists: separated by commas or white space."""
 
 
@@ -68,13 +69,33 @@ class Settings(BaseModel):
     """Redis or Valkey, 7.0 or newer: `redis://`, `rediss://` or `unix://`. `REDIS_URL`
     counts where this is unset; without either the server starts a private store."""
 
-    mailboxes: Literal["open", "listed"] = "open"
-    """Who may have a mailbox: `open` everyone, from their first receive token; `listed`
-    the identities of `PUSHD_OWNERS`."""
+    mailboxes: Literal["open", "declared", "listed"] = "open"
+    """Who may have a mailbox: `open` everyone, from their first receive token; `declared`
+    those whose contact document names this server, whose receive token says where it is
+    by a name; `listed` the identities of `PUSHD_OWNERS`."""
 
     owners: tuple[str, ...] = ()
     """DIDs that may have a mailbox when `PUSHD_MAILBOXES` is `listed`; with commas
     between them."""
+
+    names_api: str | None = None
+    """Base URL of the names API that knows Blockstack names (`alice.id.blockstack`).
+    Unset: this server proves none of them."""
+
+    bns_api: str | None = None
+    """Base URL of the API that knows the names of BNS V2 (`alice.btc`). Unset: this server
+    proves none of them."""
+
+    names_file: Path | None = None
+    """JSON file of names that count without being looked up; for development."""
+
+    dev_hosts: tuple[str, ...] = ()
+    """Hosts, each with its port, that may be fetched from by http and at private addresses,
+    such as `127.0.0.1:8481`; for development, and for a names API of your own network."""
+
+    lookups: int = Field(default=60, ge=0)
+    """Names not remembered that one identity may have looked up in a minute, and all
+    together 20 times as many; 0: any number."""
 
     workers: int = Field(default=1, ge=1, le=64)
     """Processes that serve, all on one port and one store."""
@@ -190,12 +211,38 @@ class Settings(BaseModel):
                 )
         return origins
 
-    @field_validator("mailboxes", "durability", mode="before")
+    @field_validator("names_api", "bns_api", mode="after")
+    @classmethod
+    def _api(cls, url: str | None) -> str | None:
+        return None if url is None else cls._canonical(url)
+
+    @field_validator("dev_hosts", mode="after")
+    @classmethod
+    def _hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not _HOST_AND_PORT.fullmatch(host):
+                raise ValueError(f"{host} is no host and port, like 127.0.0.1:8481.")
+        return hosts
+
+    @field_validator("durability", mode="before")
     @classmethod
     def _possible(cls, value: object) -> object:
         if isinstance(value, str) and value in NOT_YET:
             raise ValueError(NOT_YET[value])
         return value
+
+    @model_validator(mode="after")
+    def _apis_fit(self) -> Self:
+        for name, url in (("names_api", self.names_api), ("bns_api", self.bns_api)):
+            if url is not None and url.startswith("http:"):
+                parts = urlsplit(url)
+                host = parts.netloc if parts.port else f"{parts.netloc}:80"
+                if host not in self.dev_hosts:
+                    raise ValueError(
+                        f"{variable(name)} is fetched by https alone, unless its host and"
+                        f" port, {host}, are in PUSHD_DEV_HOSTS."
+                    )
+        return self
 
     @model_validator(mode="after")
     def _owners_fit(self) -> Self:

@@ -126,8 +126,8 @@ def verify(token: str, *, now: float, leeway: float = 30) -> Token:
         raise Unauthorized(
             f"A token to deliver names 1 to {MAX_RECIPIENTS} recipients in to."
         )
-    if claims.app is UNSET and any(map(is_name, to)):
-        raise Unauthorized("A token with a name in to needs the app it belongs to.")
+    if claims.app is UNSET and (claims.sub is not UNSET or any(map(is_name, to))):
+        raise Unauthorized("A token with a name, in sub or in to, needs its app.")
     if claims.digest is not UNSET:
         _check_digest(claims.digest, claims.jti)
     return Token(

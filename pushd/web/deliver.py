@@ -42,7 +42,7 @@ class Deliver:
         """Accept what the body holds: 202 for a delivery, 200 for a batch."""
         parts = parts_of(scope)
         headers = headers_of(scope)
-        token = authenticate(parts, headers, "deliver")
+        token = await authenticate(parts, headers, "deliver")
         body = await read_body(headers, receive)
         body_key = key_of_body(token, body)
         posted = decode_posted(body)

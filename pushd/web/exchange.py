@@ -50,19 +50,23 @@ def query_of(scope: Scope) -> dict[str, str]:
     return dict(pairs)
 
 
-def authenticate(parts: Parts, headers: Headers, scope: TokenScope) -> Token:
+async def authenticate(parts: Parts, headers: Headers, scope: TokenScope) -> Token:
     """Verify the bearer token of a request (RFC 6750 section 2.1, no other place).
 
     Raises:
         Unauthorized: If there is none, or it does not verify, or not for this.
-        NameMismatch: If it claims a name that is not proven.
+        NameMismatch: If it claims a name that is another's, or nobody's.
+        ResolverUnavailable, RateLimited: If nobody can tell right now whose name it is.
     """
     kind, _, token = headers.get(b"authorization", b"").partition(b" ")
     if kind.lower() != b"bearer":
         raise Unauthorized("The header Authorization must say Bearer and a token.")
-    return parts["authenticator"].authenticate(
+    verified = parts["authenticator"].authenticate(
         token.strip().decode("latin-1"), scope, now=time.time()
     )
+    if verified.name is not None:
+        await parts["names"].prove(verified)
+    return verified
 
 
 async def read_body(headers: Headers, receive: Receive) -> bytes:

@@ -10,7 +10,9 @@ from msgspec import UNSET, Raw
 from starlette.types import Receive, Scope, Send
 
 from pushd.errors import BadRequest, Forbidden, UnknownMailbox
+from pushd.identity.tokens import Token
 from pushd.mailbox.base import Page
+from pushd.owners import NO_MAILBOX
 from pushd.protocol.ids import START, Cursor
 from pushd.protocol.messages import Acks, Removed, Unread, ack_of, decode, encode
 from pushd.web.exchange import (
@@ -41,7 +43,7 @@ class GetMessages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with a page."""
         parts = parts_of(scope)
-        token = authenticate(parts, headers_of(scope), "receive")
+        token = await authenticate(parts, headers_of(scope), "receive")
         query = query_of(scope)
         after = Cursor.parse(query["after"]) if "after" in query else None
         limit = _number(query, "limit", 1, DEFAULT_LIMIT, MAX_LIMIT)
@@ -51,7 +53,7 @@ class GetMessages:
         async def read() -> Page:
             return await read_page(parts, mailbox, after, limit)
 
-        page = await as_owner(parts, mailbox, read)
+        page = await as_owner(parts, token, read)
         if wait and not page.messages:
             seconds = min(wait, max(0.0, token.expires - time.time()))
             async with Wait(parts, mailbox) as waiting:
@@ -71,28 +73,30 @@ class PostAcks:
         """Answer with how many messages that removed."""
         parts = parts_of(scope)
         headers = headers_of(scope)
-        mailbox = authenticate(parts, headers, "receive").did
+        token = await authenticate(parts, headers, "receive")
+        mailbox = token.did
         acks = decode(await read_body(headers, receive), _acks)
         what = ack_of(acks.ids, acks.upto)
         done = await as_owner(
-            parts, mailbox, lambda: parts["mailboxes"].acknowledge(mailbox, what)
+            parts, token, lambda: parts["mailboxes"].acknowledge(mailbox, what)
         )
         parts["metrics"].acked(done.removed)
         await answer(send, 200, encode(Removed(done.removed, done.unread)))
 
 
-async def as_owner(parts: Parts, mailbox: str, call: Callable[[], Awaitable[T]]) -> T:
+async def as_owner(parts: Parts, token: Token, call: Callable[[], Awaitable[T]]) -> T:
     """Call on behalf of a mailbox's owner, whose first receive token opens it.
 
     Raises:
         Forbidden: If there is no mailbox, and this owner may have none.
+        ResolverUnavailable, RateLimited: If nobody can tell right now.
     """
     try:
         return await call()
     except UnknownMailbox:
-        if not parts["owners"].may_open(mailbox):
-            raise Forbidden("This identity may have no mailbox here.") from None
-    await parts["mailboxes"].open(mailbox, create=True)
+        if not await parts["owners"].may_open(token):
+            raise Forbidden(NO_MAILBOX) from None
+    await parts["mailboxes"].open(token.did, create=True)
     return await call()
 
 

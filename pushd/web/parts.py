@@ -7,8 +7,9 @@ from pushd.hub import Hub
 from pushd.identity.authenticator import Authenticator
 from pushd.mailbox.base import Mailboxes
 from pushd.metrics import Metrics
+from pushd.names import Names
+from pushd.owners import Owners
 from pushd.protocol.session import Terms
-from pushd.web.owners import Owners
 
 
 class Parts(TypedDict):
@@ -25,6 +26,7 @@ class Parts(TypedDict):
     hub: Hub
     mailboxes: Mailboxes
     metrics: Metrics
+    names: Names
     owners: Owners
     terms: Terms
     origins: frozenset[str] | None

@@ -6,6 +6,7 @@ waits here: every await of a session is a future with a callback, so an idle str
 object, without task, timer or queue.
 """
 
+import asyncio
 import math
 import secrets
 import time
@@ -25,8 +26,10 @@ from pushd.errors import (
     Unauthorized,
     UnknownMailbox,
 )
+from pushd.identity.authenticator import Scope
 from pushd.identity.tokens import Token
 from pushd.mailbox.base import Acknowledged, Opened, Page
+from pushd.owners import NO_MAILBOX
 from pushd.protocol.commands import (
     Accept,
     Acknowledge,
@@ -46,6 +49,7 @@ from pushd.protocol.messages import (
     MAX_CLIENT_FRAME,
     SUBPROTOCOL,
     Accepted,
+    Deliver,
     Delivery,
     Overflow,
     Ref,
@@ -70,6 +74,8 @@ class Stream(WebSocket):
 
     __slots__ = (
         "_bearer",
+        "_claim",
+        "_held",
         "_history",
         "_joined",
         "_parts",
@@ -95,6 +101,10 @@ class Stream(WebSocket):
         self._bearer: str | None = None
         # The session's own token, kept only if it may deliver.
         self._sender: Token | None = None
+        # The owner's token, until the mailbox is open.
+        self._claim: Token | None = None
+        # Frames that came while a name is proven; None: none is.
+        self._held: list[bytes] | None = None
         self._joined = False
         self._welcomed_at = 0.0
         self._history = 0  # messages pushed since
@@ -180,6 +190,9 @@ class Stream(WebSocket):
 
     def text(self, data: bytes) -> None:
         """Take a frame of the client."""
+        if self._held is not None:
+            self._held.append(data)
+            return
         now = time.time()
         try:
             frame = decode_client_frame(data)
@@ -246,18 +259,50 @@ class Stream(WebSocket):
             self._parts["hub"].schedule(self)
 
     def _do_authenticate(self, command: Authenticate) -> None:
-        now = time.time()
         text = command.token if command.token is not None else self._bearer
         self._bearer = None
         try:
             if text is None:
                 raise Unauthorized("A hello carries a token, or the upgrade request does.")
-            token = self._parts["authenticator"].authenticate(text, "receive", now=now)
-            refuse_digest(token)
+            token = self._verify(text, "receive")
+            proven = self._parts["names"].proven(token)
         except PushdError as error:
             self._refuse(error)
             return
-        commands = self._session.authenticated(token.did, token.expires, now)
+        if proven:
+            self._authenticated(token)
+            return
+        # What the client says next may depend on the answer: it waits.
+        self._held = []
+        self.pause_reading()
+        proof = asyncio.ensure_future(self._parts["names"].prove(token))
+        proof.add_done_callback(partial(self._proved, token))
+
+    def _verify(self, text: str, scope: Scope) -> Token:
+        """Verify a token of a frame; its name is not proven yet."""
+        token = self._parts["authenticator"].authenticate(text, scope, now=time.time())
+        refuse_digest(token)
+        return token
+
+    def _proved(self, token: Token, answer: Future[None]) -> None:
+        """Go on with the token whose name was in question, then with the frames behind."""
+        error = failure(answer)
+        if error is None:
+            self._authenticated(token)
+        else:
+            self._refuse(error)
+        held, self._held = self._held or [], None
+        if self.transport.is_closing():
+            return
+        if not self._paused:
+            self.resume_reading()
+        for data in held:
+            self.text(data)
+
+    def _authenticated(self, token: Token) -> None:
+        if not self._joined:
+            self._claim = token
+        commands = self._session.authenticated(token.did, token.expires, time.time())
         if token.did == self.mailbox:
             self._sender = token if "deliver" in token.scope else None
         self._run(commands)
@@ -285,20 +330,29 @@ class Stream(WebSocket):
         if error is not None:
             self._failed(error)
         elif self._joined:
-            opened = self._parts["mailboxes"].open(
-                self.mailbox,
-                create=self._parts["owners"].may_open(self.mailbox),
-                holding=holding,
-                device=self.device,
-                session=self.session,
-            )
-            opened.add_done_callback(self._opened)
+            self._open(holding, create=self._parts["owners"].welcome(self.mailbox))
 
-    def _opened(self, answer: Future[Opened]) -> None:
+    def _open(self, holding: Sequence[MessageId], *, create: bool) -> None:
+        opened = self._parts["mailboxes"].open(
+            self.mailbox,
+            create=create,
+            holding=holding,
+            device=self.device,
+            session=self.session,
+        )
+        opened.add_done_callback(partial(self._opened, holding))
+
+    def _opened(self, holding: Sequence[MessageId], answer: Future[Opened]) -> None:
+        claim, self._claim = self._claim, None
         error = failure(answer)
+        if isinstance(error, UnknownMailbox):
+            if claim is not None:
+                allowed = asyncio.ensure_future(self._parts["owners"].may_open(claim))
+                allowed.add_done_callback(partial(self._allowed, holding))
+                return
+            # It was open and is gone: the store lost it. A new hello may make it anew.
+            error = StoreUnavailable()
         if error is not None:
-            if isinstance(error, UnknownMailbox):
-                error = Forbidden("This identity may have no mailbox here.")
             self._failed(error)
             return
         now = time.time()
@@ -310,6 +364,16 @@ class Stream(WebSocket):
             )
         )
         self._note_caught_up()
+
+    def _allowed(self, holding: Sequence[MessageId], answer: Future[bool]) -> None:
+        """Open the mailbox that is not there, if its owner's documents allow it."""
+        error = failure(answer)
+        if error is None and not answer.result():
+            error = Forbidden(NO_MAILBOX)
+        if error is not None:
+            self._failed(error)
+        elif self._joined:
+            self._open(holding, create=True)
 
     def _do_read(self, command: ReadPage) -> None:
         page = self._parts["mailboxes"].read(
@@ -357,26 +421,40 @@ class Stream(WebSocket):
 
     def _do_accept(self, command: Accept) -> None:
         frame = command.frame
-        delivery = Delivery(frame.to, frame.payload, frame.key, frame.ttl)
         try:
             token = self._sender_of(frame.token)
+            if self._parts["names"].proven(token):
+                self._accept(token, frame)
+                return
         except PushdError as error:
-            self._parts["metrics"].refused(error.code)
-            self._run(self._session.delivered(frame.ref, error))
+            self._refuse_delivery(frame.ref, error)
             return
-        answer = self._parts["deliveries"].accept(token, [delivery])
-        answer.add_done_callback(partial(self._accepted, frame.ref))
+        proof = asyncio.ensure_future(self._parts["names"].prove(token))
+        proof.add_done_callback(partial(self._sender_proved, token, frame))
 
     def _sender_of(self, text: str | UnsetType) -> Token:
         """Return who a delivery over this stream is from."""
-        now = time.time()
         if text is not UNSET:
-            token = self._parts["authenticator"].authenticate(text, "deliver", now=now)
-            refuse_digest(token)
-            return token
+            return self._verify(text, "deliver")
         if self._sender is None:
             raise Unauthorized("This delivery needs a token of scope `deliver`.")
         return self._sender
+
+    def _sender_proved(self, token: Token, frame: Deliver, answer: Future[None]) -> None:
+        error = failure(answer)
+        if error is None:
+            self._accept(token, frame)
+        else:
+            self._refuse_delivery(frame.ref, error)
+
+    def _accept(self, token: Token, frame: Deliver) -> None:
+        delivery = Delivery(frame.to, frame.payload, frame.key, frame.ttl)
+        answer = self._parts["deliveries"].accept(token, [delivery])
+        answer.add_done_callback(partial(self._accepted, frame.ref))
+
+    def _refuse_delivery(self, ref: Ref, error: PushdError) -> None:
+        self._parts["metrics"].refused(error.code)
+        self._run(self._session.delivered(ref, error))
 
     def _accepted(self, ref: Ref, answer: Future[list[Accepted | PushdError]]) -> None:
         error = failure(answer)

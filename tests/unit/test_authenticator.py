@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pushd.errors import NameMismatch, TokenExpired, Unauthorized
+from pushd.errors import TokenExpired, Unauthorized
 from pushd.identity import authenticator as module
 from pushd.identity.authenticator import Authenticator, Scope
 from pushd.identity.keys import Algorithm, PrivateKey
@@ -119,11 +119,11 @@ def test_lifetimes(scope: str, asked: Scope, lifetime: int) -> None:
         server().authenticate(token(scope, lifetime=lifetime + 1), asked, now=NOW)
 
 
-@pytest.mark.parametrize("app", [None, "https://app.example"])
-def test_names(app: str | None) -> None:
-    """A claimed name is refused, as nothing here could prove it."""
-    with pytest.raises(NameMismatch):
-        server().authenticate(token(name="alice.btc", app=app), "deliver", now=NOW)
+def test_a_name_is_left_to_others() -> None:
+    """What it claims is read, and nothing is said about it: names change hands."""
+    named = token(name="alice.btc", app="https://app.example")
+    known = server().authenticate(named, "deliver", now=NOW)
+    assert (known.name, known.app) == ("alice.btc", "https://app.example")
 
 
 # --- what is remembered --------------------------------------------------------------

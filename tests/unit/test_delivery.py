@@ -15,6 +15,8 @@ from pushd.errors import (
     KeyConflict,
     PayloadTooLarge,
     PushdError,
+    RateLimited,
+    ResolverUnavailable,
     StoreUnavailable,
     UnknownMailbox,
 )
@@ -22,11 +24,15 @@ from pushd.identity.keys import PrivateKey
 from pushd.identity.tokens import Token
 from pushd.mailbox.base import Entry, Mailboxes, Stored
 from pushd.metrics import Metrics
+from pushd.owners import Owners, Policy
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Accepted, Delivery
+from pushd.rules import Rules
+from tests.unit.fake_directory import APP, SERVER, FakeDirectory, names_of
 
 ALICE = PrivateKey.generate().did
 BOB = PrivateKey.generate().did
+BOBS_NAME = "bob.id.blockstack"
 MAX_TTL = 1000
 
 
@@ -36,27 +42,43 @@ class Shelf:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.answers: list[Future[list[Stored | PushdError]]] = []
+        self.unanswered: asyncio.Queue[Future[list[Stored | PushdError]]] = asyncio.Queue()
+        self.opened: list[str] = []
 
     def accept(self, entries: Sequence[Entry]) -> Future[list[Stored | PushdError]]:
         """Keep the entries; the test answers."""
         self.entries.extend(entries)
         answer: Future[list[Stored | PushdError]] = Future()
         self.answers.append(answer)
+        self.unanswered.put_nowait(answer)
         return answer
+
+    async def open(self, mailbox: str, *, create: bool) -> None:
+        """Open a mailbox."""
+        assert create
+        self.opened.append(mailbox)
 
 
 class Door:
     """The way in to a shelf, as a test uses it."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy = "open", *listed: str, lookups: int = 0) -> None:
         self.shelf = Shelf()
         self.metrics = Metrics()
+        self.directory = FakeDirectory()
+        self.directory.people[BOBS_NAME] = BOB
+        names = names_of(self.directory, lookups=lookups)
         self.deliveries = Deliveries(
             cast(Mailboxes, self.shelf),
-            max_payload=10,
-            max_ttl=MAX_TTL,
+            names=names,
+            owners=Owners(policy, listed, names),
+            rules=Rules(max_payload=10, max_ttl=MAX_TTL),
             metrics=self.metrics,
         )
+
+    async def stored(self) -> Future[list[Stored | PushdError]]:
+        """Wait until something new reaches the shelf, and return what awaits its answer."""
+        return await self.shelf.unanswered.get()
 
     async def refused(self, delivery: Delivery, **token: Any) -> PushdError:
         """Return the error of a delivery that must not reach the store."""
@@ -72,15 +94,17 @@ class Door:
         return self.shelf.entries[-1]
 
 
-def token_for(*to: str, did: str = ALICE) -> Token:
-    """Return a token as if verified."""
+def token_for(
+    *to: str, did: str = ALICE, name: str | None = None, app: str | None = None
+) -> Token:
+    """Return a token as if verified, its name proven."""
     return Token(
         did=did,
         scope=frozenset({"deliver"}),
         to=frozenset(to or {BOB}),
         audience=frozenset({"http://x"}),
-        name=None,
-        app=None,
+        name=name,
+        app=app,
         issued_at=0.0,
         expires=1.0,
         jti="j",
@@ -155,13 +179,6 @@ async def test_a_malformed_did_is_refused(door: Door, to: str) -> None:
     assert type(outcomes[0]) is BadRequest
 
 
-@pytest.mark.parametrize("to", ["bob.id.blockstack", "did:web:bob.example", "bob"])
-async def test_a_name_is_nobody_here(door: Door, to: str) -> None:
-    """This version resolves no names."""
-    outcomes = await door.deliveries.accept(token_for(to), [Delivery(to, "hi")])
-    assert type(outcomes[0]) is UnknownMailbox
-
-
 async def test_one_refused_never_spoils_the_others(door: Door) -> None:
     """Everything keeps its place, errors of the caller and of the store too."""
     broken = BadRequest("not JSON")
@@ -209,3 +226,192 @@ async def test_an_answer_nobody_waits_for_is_counted_all_the_same(door: Door) ->
     door.shelf.answers[0].set_result([Stored(MessageId(5, 1), False)])
     await asyncio.sleep(0)
     assert "pushd_accepted_total 1.0" in door.metrics.render().decode()
+
+
+# --- names ---------------------------------------------------------------------------
+
+
+def by_name(*to: str) -> Token:
+    """Return a token to write to names."""
+    return token_for(*(to or (BOBS_NAME,)), app=APP)
+
+
+async def test_a_proven_name_travels_with_the_message(door: Door) -> None:
+    """With the app it belongs to; without a name the app is not told either."""
+    named = token_for(name="alice.id.blockstack", app=APP)
+    door.deliveries.accept(named, [Delivery(BOB, "hi")])
+    door.deliveries.accept(token_for(app=APP), [Delivery(BOB, "hi")])
+    first, second = (
+        msgspec.json.decode(b'{"id":""' + entry.body + b"}") for entry in door.shelf.entries
+    )
+
+    assert first["from"] == {"did": ALICE, "name": "alice.id.blockstack"}
+    assert first["app"] == APP
+    assert second["from"] == {"did": ALICE}
+    assert "app" not in second
+
+
+async def test_a_name_leads_to_a_mailbox(door: Door) -> None:
+    """The first delivery asks whose it is, those after it are stored at once."""
+    answer = door.deliveries.accept(by_name(), [Delivery(BOBS_NAME, "1")])
+    stored = await door.stored()
+    stored.set_result([Stored(MessageId(5, 1), False)])
+    assert await answer == [Accepted("5-1", BOB, duplicate=False)]
+
+    door.deliveries.accept(by_name(), [Delivery(BOBS_NAME, "2")])
+    assert [entry.mailbox for entry in door.shelf.entries] == [BOB, BOB]
+    assert door.directory.asked == [BOBS_NAME]
+
+
+async def test_deliveries_to_a_name_keep_their_order(door: Door) -> None:
+    """Also those that come while the name is looked up."""
+    for n in range(5):
+        door.deliveries.accept(by_name(), [Delivery(BOBS_NAME, str(n))])
+    for _ in range(5):
+        await door.stored()
+
+    payloads = [
+        msgspec.json.decode(b'{"id":""' + entry.body + b"}")["payload"]
+        for entry in door.shelf.entries
+    ]
+    assert payloads == ["0", "1", "2", "3", "4"]
+
+
+async def test_a_name_that_is_nobodys_spoils_no_other(door: Door) -> None:
+    """Each name has an answer of its own."""
+    names = ["nobody.id", BOBS_NAME, "Not A Name"]
+    answer = door.deliveries.accept(by_name(*names), [Delivery(to, "hi") for to in names])
+    (await door.stored()).set_result([Stored(MessageId(5, 1), False)])
+    nobody, bob, nonsense = await answer
+
+    assert isinstance(nobody, UnknownMailbox)
+    assert bob == Accepted("5-1", BOB, duplicate=False)
+    assert isinstance(nonsense, BadRequest)
+
+
+async def test_a_source_that_is_down_is_not_a_name_that_is_not_there(door: Door) -> None:
+    """The delivery is refused for now, and nothing of it is stored."""
+    door.directory.down = True
+    (outcome,) = await door.deliveries.accept(by_name(), [Delivery(BOBS_NAME, "hi")])
+
+    assert isinstance(outcome, ResolverUnavailable)
+    assert outcome.retry_after
+    assert door.shelf.entries == []
+
+
+async def test_a_name_outside_the_token_is_not_even_looked_up(door: Door) -> None:
+    """What the token does not allow costs nothing."""
+    answer = door.deliveries.accept(by_name("a.id"), [Delivery(BOBS_NAME, "hi")])
+    (outcome,) = await answer
+
+    assert isinstance(outcome, Forbidden)
+    assert door.directory.asked == []
+
+
+@pytest.mark.parametrize("policy", ["open", "declared"])
+async def test_a_delivery_opens_the_mailbox_its_owner_wants_here(policy: Policy) -> None:
+    """The first delivery by name may come before the owner, if her documents say where."""
+    door = Door(policy)
+    door.directory.servers[BOB] = (SERVER,)
+    answer = door.deliveries.accept(by_name(), [Delivery(BOBS_NAME, "hi", "k")])
+    (await door.stored()).set_result([UnknownMailbox()])
+    (await door.stored()).set_result([Stored(MessageId(5, 1), False)])
+
+    assert await answer == [Accepted("5-1", BOB, duplicate=False)]
+    assert door.shelf.opened == [BOB]
+    first, second = door.shelf.entries
+    assert first is second
+    text = door.metrics.render().decode()
+    assert "pushd_accepted_total 1.0" in text
+    assert "pushd_refused_total{" not in text
+
+
+async def test_only_what_found_no_mailbox_is_stored_again(door: Door) -> None:
+    """The rest of a batch was stored the first time."""
+    door.directory.servers[BOB] = (SERVER,)
+    token = token_for(BOBS_NAME, ALICE, app=APP)
+    deliveries = [Delivery(ALICE, "1"), Delivery(BOBS_NAME, "2"), Delivery(ALICE, "3")]
+    answer = door.deliveries.accept(token, deliveries)
+    one = Stored(MessageId(5, 1), False)
+    (await door.stored()).set_result([one, UnknownMailbox(), UnknownMailbox()])
+    (await door.stored()).set_result([Stored(MessageId(6, 1), False)])
+    first, second, third = await answer
+
+    assert first == Accepted("5-1", ALICE, duplicate=False)
+    assert second == Accepted("6-1", BOB, duplicate=False)
+    assert isinstance(third, UnknownMailbox)
+    assert [entry.mailbox for entry in door.shelf.entries[3:]] == [BOB]
+
+
+@pytest.mark.parametrize(
+    ("policy", "listed", "servers"),
+    [
+        ("open", (), ()),
+        ("open", (), ("https://else.example",)),
+        ("declared", (), ("https://else.example",)),
+        ("listed", (ALICE,), (SERVER,)),
+    ],
+)
+async def test_a_delivery_opens_no_mailbox_its_owner_does_not_want_here(
+    policy: Policy, listed: tuple[str, ...], servers: tuple[str, ...]
+) -> None:
+    """Nobody gets mail at a server they did not choose, nor where they may have none."""
+    door = Door(policy, *listed)
+    door.directory.servers[BOB] = servers
+    answer = door.deliveries.accept(by_name(), [Delivery(BOBS_NAME, "hi")])
+    (await door.stored()).set_result([UnknownMailbox()])
+
+    (outcome,) = await answer
+    assert isinstance(outcome, UnknownMailbox)
+    assert door.shelf.opened == []
+    text = door.metrics.render().decode()
+    assert 'pushd_refused_total{code="unknown_mailbox"} 1.0' in text
+
+
+async def test_a_did_opens_no_mailbox(door: Door) -> None:
+    """A DID tells nobody where its documents are."""
+    door.directory.servers[BOB] = (SERVER,)
+    answer = door.deliveries.accept(token_for(BOB, app=APP), [Delivery(BOB, "hi")])
+    (await door.stored()).set_result([UnknownMailbox()])
+
+    (outcome,) = await answer
+    assert isinstance(outcome, UnknownMailbox)
+    assert door.directory.asked == []
+
+
+async def test_documents_that_cannot_be_read_leave_it_open(door: Door) -> None:
+    """503 while nobody can tell whether the mailbox may be opened; a retry will know."""
+    await door.deliveries._names.find(BOBS_NAME, APP, asker=ALICE)
+    door.directory.down = True
+    answer = door.deliveries.accept(by_name(), [Delivery(BOBS_NAME, "hi")])
+    (await door.stored()).set_result([UnknownMailbox()])
+
+    (outcome,) = await answer
+    assert isinstance(outcome, ResolverUnavailable)
+
+
+async def test_the_store_may_fail_at_the_second_time(door: Door) -> None:
+    """All that was to be stored counts as refused then, and nobody is left waiting."""
+    door.directory.servers[BOB] = (SERVER,)
+    answer = door.deliveries.accept(by_name(), [Delivery(BOBS_NAME, "hi")])
+    (await door.stored()).set_result([UnknownMailbox()])
+    (await door.stored()).set_exception(StoreUnavailable())
+
+    with pytest.raises(StoreUnavailable):
+        await answer
+
+
+async def test_a_sender_has_so_many_names_looked_up() -> None:
+    """Beyond them its deliveries are told to wait, one by one."""
+    door = Door(lookups=2)
+    names = ["a.id", "b.id", "c.id"]
+    outcomes = await door.deliveries.accept(
+        by_name(*names), [Delivery(to, "hi") for to in names]
+    )
+
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == [
+        "RateLimited",
+        "UnknownMailbox",
+        "UnknownMailbox",
+    ]
+    assert any(isinstance(outcome, RateLimited) for outcome in outcomes)

@@ -154,10 +154,46 @@ def test_lists_are_separated_by_commas() -> None:
 
 def test_what_this_version_cannot_do_is_refused() -> None:
     """Better no server than one that does something else than was asked."""
-    assert "resolver" in refusal(PUSHD_MAILBOXES="declared")
     assert "fsync" in refusal(PUSHD_DURABILITY="replicated")
     assert "PUSHD_OWNERS" in refusal(PUSHD_MAILBOXES="listed")
     assert "listed" in refusal(PUSHD_OWNERS=PrivateKey.generate().did)
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    ["127.0.0.1:8481", "localhost:80,[::1]:8481", "names.internal:8480 127.0.0.1:1"],
+)
+def test_hosts_for_development(hosts: str) -> None:
+    """Each comes with its port."""
+    assert len(Settings.read({"PUSHD_DEV_HOSTS": hosts}).dev_hosts) == 1 + (
+        "," in hosts or " " in hosts
+    )
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "http://localhost:1", "a:0", "a:b", "u@a:1", "a:1/x", "A:1", "*:1"],
+)
+def test_what_is_no_host_and_port_is_refused(host: str) -> None:
+    """A host without a port would open every port of it."""
+    assert "127.0.0.1:8481" in refusal(PUSHD_DEV_HOSTS=host)
+
+
+@pytest.mark.parametrize("variable", ["PUSHD_NAMES_API", "PUSHD_BNS_API"])
+def test_the_apis_of_names(variable: str) -> None:
+    """Over https, or from a host that is listed for development."""
+    field = variable.removeprefix("PUSHD_").lower()
+    local = {"PUSHD_DEV_HOSTS": "127.0.0.1:8481,names:80"}
+    for url, environ in (
+        ("https://api.example/", {}),
+        ("http://127.0.0.1:8481/bns", local),
+        ("http://names", local),
+    ):
+        settings = Settings.read({variable: url, **environ})
+        assert getattr(settings, field) == url.rstrip("/")
+    assert "PUSHD_DEV_HOSTS" in refusal(**{variable: "http://127.0.0.1:8482", **local})
+    assert "PUSHD_DEV_HOSTS" in refusal(**{variable: "http://api.example"})
+    assert variable in refusal(**{variable: "api.example"})
 
 
 def test_settings_are_frozen() -> None:

@@ -1,0 +1,81 @@
+"""A directory whose answers the test gives, and that counts how often it was asked."""
+
+from typing import cast
+
+from pushd.errors import ResolverUnavailable, Unproven
+from pushd.identity.names import form_of
+from pushd.metrics import Metrics
+from pushd.names import Names
+from pushd.resolvers.base import Destination, Identity, Proof
+from pushd.resolvers.directory import Directory
+
+SERVER = "https://push.example"
+APP = "https://app.example"
+
+
+class FakeDirectory:
+    """Knows what the test says; remembers like the real one, but for ever.
+
+    Attributes:
+        people: DIDs by name; None: the name is nobody's.
+        servers: Message servers by DID, as contact documents list them.
+        down: Whether nobody answers.
+        asked: The names that were looked up.
+    """
+
+    def __init__(self) -> None:
+        self.people: dict[str, str | None] = {}
+        self.servers: dict[str, tuple[str, ...]] = {}
+        self.down = False
+        self.asked: list[str] = []
+        self._memory: dict[str, str | None] = {}
+
+    def known(self, name: str, app: str) -> Identity | None:
+        """Return what was asked before."""
+        form_of(name)
+        if name not in self._memory:
+            return None
+        return self._identity(name)
+
+    async def identify(self, name: str, app: str) -> Identity:
+        """Look a name up."""
+        form_of(name)
+        if name not in self._memory:
+            self._ask(name)
+        return self._identity(name)
+
+    async def reach(self, name: str, app: str) -> Destination:
+        """Look up where to write to."""
+        identity = await self.identify(name, app)
+        self._ask(name)
+        servers = self.servers.get(identity.did, ())
+        return Destination(did=identity.did, key=None, servers=servers, proof=Proof.FILE)
+
+    def forget(self) -> None:
+        """Have it all asked anew."""
+        self._memory.clear()
+
+    def _ask(self, name: str) -> None:
+        self.asked.append(name)
+        if self.down:
+            raise ResolverUnavailable
+        self._memory[name] = self.people.get(name)
+
+    def _identity(self, name: str) -> Identity:
+        did = self._memory[name]
+        if did is None:
+            raise Unproven("Nobody has that name.")
+        return Identity(did=did, proof=Proof.FILE)
+
+
+def names_of(
+    directory: FakeDirectory, *, lookups: int = 0, metrics: Metrics | None = None
+) -> Names:
+    """Return the names a server knows through a directory; time stands still."""
+    return Names(
+        cast(Directory, directory),
+        server=SERVER,
+        lookups=lookups,
+        metrics=metrics or Metrics(),
+        clock=lambda: 1_000_000.0,
+    )

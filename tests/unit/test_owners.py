@@ -1,0 +1,97 @@
+"""Owners: for whom a mailbox is opened, under each policy."""
+
+from typing import Any
+
+import pytest
+
+from pushd.errors import RateLimited, ResolverUnavailable
+from pushd.identity.keys import PrivateKey
+from pushd.identity.tokens import Token
+from pushd.owners import Owners, Policy
+from tests.unit.fake_directory import APP, SERVER, FakeDirectory, names_of
+
+BOB = PrivateKey.generate().did
+EVE = PrivateKey.generate().did
+NAME = "bob.id.blockstack"
+
+
+def token(name: str | None = NAME, did: str = BOB) -> Token:
+    """Return a receive token as if verified, its name proven."""
+    empty: frozenset[str] = frozenset()
+    members: dict[str, Any] = {"scope": empty, "to": empty, "audience": empty}
+    return Token(
+        did=did,
+        name=name,
+        app=APP if name else None,
+        issued_at=0.0,
+        expires=1.0,
+        jti="j",
+        digest=None,
+        **members,
+    )
+
+
+def directory(*servers: str) -> FakeDirectory:
+    """Return a directory in which Bob lists these servers."""
+    directory = FakeDirectory()
+    directory.people[NAME] = BOB
+    directory.servers[BOB] = servers
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("policy", "listed", "did", "name", "servers", "allowed"),
+    [
+        ("open", (), BOB, None, (), True),
+        ("listed", (BOB,), BOB, None, (), True),
+        ("listed", (EVE,), BOB, NAME, (SERVER,), False),
+        ("declared", (), BOB, NAME, (SERVER,), True),
+        ("declared", (), BOB, NAME, ("https://else.example", SERVER), True),
+        ("declared", (), BOB, NAME, ("https://else.example",), False),
+        ("declared", (), BOB, NAME, (), False),
+        ("declared", (), BOB, None, (SERVER,), False),
+        ("declared", (), EVE, NAME, (SERVER,), False),
+    ],
+)
+async def test_who_may_open(
+    policy: Policy,
+    listed: tuple[str, ...],
+    did: str,
+    name: str | None,
+    servers: tuple[str, ...],
+    allowed: bool,
+) -> None:
+    """Everyone, or who is listed, or whose documents name this server."""
+    owners = Owners(policy, listed, names_of(directory(*servers)))
+
+    assert await owners.may_open(token(name, did)) is allowed
+
+
+def test_who_is_welcome_needs_no_documents() -> None:
+    """Nothing is looked up where the policy does not ask for it."""
+    some = directory(SERVER)
+    names = names_of(some)
+
+    assert Owners("open", (), names).welcome(BOB)
+    assert Owners("listed", (BOB,), names).welcome(BOB)
+    assert not Owners("listed", (BOB,), names).welcome(EVE)
+    assert not Owners("declared", (), names).welcome(BOB)
+    assert some.asked == []
+
+
+async def test_a_source_that_is_down_opens_nothing() -> None:
+    """Nor does it say that there is nothing to open."""
+    some = directory(SERVER)
+    some.down = True
+    with pytest.raises(ResolverUnavailable):
+        await Owners("declared", (), names_of(some)).may_open(token())
+
+
+async def test_coming_again_and_again_is_limited() -> None:
+    """An owner whose documents name another server cannot have them read for ever."""
+    some = directory("https://else.example")
+    owners = Owners("declared", (), names_of(some, lookups=3))
+    for _ in range(3):
+        assert not await owners.may_open(token())
+    with pytest.raises(RateLimited):
+        await owners.may_open(token())
