@@ -8,10 +8,11 @@ the source was asked:
     Unproven       60   then it is asked anew, and never used again
     no answer       5   since it failed; 10, where there is an old value to go on with
 
-Memory is bounded and resists a scan: what was asked for again, what was asked for once,
-and what has no value each have room of their own, where the longest unused makes place.
-So names nobody asks for twice push out none that are in use (a segmented LRU: Karedla,
-Love, Wherry: "Caching strategies to improve disk system performance", 1994).
+Memory is bounded and resists a scan: of what was asked for once the oldest makes place,
+never what was asked for again, unless more of that kind comes than there is room for; and
+what has no value has room of its own. So names nobody asks for twice push out none that
+are in use (a segmented LRU: Karedla, Love, Wherry: "Caching strategies to improve disk
+system performance", 1994).
 """
 
 import asyncio
@@ -79,9 +80,11 @@ class Cache(Generic[K, V]):
     ) -> None:
         self._clock = clock
         self._expires = expires
-        self._again = Recent[K, _Entry[V]](size - 2 * (size // 5))
-        self._once = Recent[K, _Entry[V]](size // 5)
+        # A fifth for what has no value, a fifth at least for what was asked for once.
         self._nothing = Recent[K, _Entry[V]](size // 5)
+        self._again = Recent[K, _Entry[V]](size - 2 * (size // 5))
+        self._once = Recent[K, _Entry[V]](size)
+        self._values = size - size // 5
         self._flights: dict[K, _Flight[V]] = {}
 
     def __len__(self) -> int:
@@ -207,6 +210,8 @@ class Cache(Generic[K, V]):
             self._keep(key, entry)
         else:
             self._once.add(key, entry)
+        if len(self._again) + len(self._once) > self._values:
+            self._once.popitem(last=False)
 
     def _keep(self, key: K, entry: "_Entry[V]") -> None:
         """Put an entry among those asked for again; who must leave gets a last chance."""
