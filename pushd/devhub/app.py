@@ -21,6 +21,8 @@ from pushd.identity.keys import Algorithm, PrivateKey, PublicKey, address, hash1
 from pushd.identity.profiles import make_profile
 from pushd.identity.zonefiles import make_zone_file
 
+Headers = list[tuple[bytes, bytes]]
+
 
 class DevHub:
     """A Gaia hub, its reader, and names; what would be a wallet's work is done here, too.
@@ -145,20 +147,17 @@ class DevHub:
 class Cors:
     """ASGI middleware: pages of any origin may use all but `/dev`, each half its way."""
 
+    ANY = (b"access-control-allow-origin", b"*")
+    AGE = (b"access-control-max-age", b"86400")
     WRITE = (
         (b"access-control-allow-methods", b"DELETE,POST,GET,OPTIONS,HEAD"),
         (
             b"access-control-allow-headers",
             b"Authorization,Content-Type,If-Match,If-None-Match",
         ),
-        (b"access-control-max-age", b"86400"),
     )
-    READ = (
-        (b"access-control-allow-methods", b"GET,HEAD,OPTIONS"),
-        (b"access-control-max-age", b"86400"),
-    )
-    ANY = ((b"access-control-allow-origin", b"*"),)
-    EXPOSED = ((b"access-control-expose-headers", b"Content-Type,ETag"),)
+    READ = (b"access-control-allow-methods", b"GET,HEAD,OPTIONS")
+    EXPOSED = (b"access-control-expose-headers", b"Content-Type,ETag")
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -169,7 +168,7 @@ class Cors:
             await self._app(scope, receive, send)
             return
         reading = scope["path"].startswith(PREFIX)
-        ours = (*self.ANY, *self.EXPOSED) if reading else self.ANY
+        ours = (self.ANY, self.EXPOSED) if reading else (self.ANY,)
 
         async def send_with_cors(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -177,12 +176,19 @@ class Cors:
             await send(message)
 
         if scope["method"] == "OPTIONS":
-            headers = [*ours, *(self.READ if reading else self.WRITE)]
-            headers.append((b"content-length", b"0"))
+            allowed = (self.READ, *self._asked(scope)) if reading else self.WRITE
+            headers = [*ours, *allowed, self.AGE, (b"content-length", b"0")]
             await send({"type": "http.response.start", "status": 204, "headers": headers})
             await send({"type": "http.response.body"})
         else:
             await self._app(scope, receive, send_with_cors)
+
+    @staticmethod
+    def _asked(scope: Scope) -> Headers:
+        """Allow a reader whatever headers it asks for."""
+        asked = dict(scope["headers"]).get(b"access-control-request-headers")
+        vary = (b"vary", b"Access-Control-Request-Headers")
+        return [vary, (b"access-control-allow-headers", asked)] if asked else [vary]
 
 
 def _public(key: PublicKey | PrivateKey) -> PublicKey:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -139,7 +140,7 @@ class Gaia:
     # --- writing ---------------------------------------------------------------------
 
     async def _store(self, request: Request) -> Response:
-        place = _place(request)
+        place = read_place(_FILE, request)
         if place is None:
             return nothing_here(request)
         self._throttle(place.bucket)
@@ -153,7 +154,6 @@ class Gaia:
             if scopes.archival and self._storage.read(*place) is not None:
                 self._storage.rename(*place, self._history(place.path))
             content = await self._content(request)
-            # Empty counts as none, and this is looked at after the upload, as there.
             content_type = request.headers.get("content-type", "application/octet-stream")
             if len(content_type) > MAX_CONTENT_TYPE:
                 raise HubError
@@ -162,7 +162,7 @@ class Gaia:
         return JSONResponse({"publicURL": url, "etag": file.etag}, status_code=202)
 
     async def _delete(self, request: Request) -> Response:
-        place = _place(request)
+        place = read_place(_FILE, request)
         if place is None:
             return nothing_here(request)
         self._throttle(place.bucket)
@@ -230,7 +230,7 @@ class Gaia:
     def _too_large(self, what: str, size: int) -> PayloadTooLargeError:
         return PayloadTooLargeError(
             f"Max file upload size is {self._limits.max_file_megabytes} megabytes."
-            f" Rejected {what} of {round(size / MEGABYTE, 4):g} megabytes"
+            f" Rejected {what} of {size} bytes"
         )
 
     def _history(self, path: str) -> str:
@@ -274,17 +274,16 @@ class Gaia:
         number = _page(asked.get("page")) if paths else 0
         first = number * self._limits.page_size
         page = paths[first : first + self._limits.page_size]
-        # Once there is a second page the disk driver never says that one is the last:
-        # whoever lists ends at an empty page too.
-        next_page = None if len(page) == len(paths) else str(number + 1)
-        if scopes.archival:
-            page = [path for path in page if not _is_history(path)]
-        entries: list[Any] = list(page)
+        # Once there is a second page the disk driver calls none the last: a client has to
+        # stop at an empty one, too.
+        following = None if len(page) == len(paths) else str(number + 1)
+        shown = [path for path in page if not (scopes.archival and _is_history(path))]
+        entries: list[Any] = list(shown)
         if asked.get("stat"):
-            entries = [self._stat(bucket, path) for path in page]
-        if scopes.archival and paths and not entries and next_page is not None:
-            entries = [None]
-        return JSONResponse({"entries": entries, "page": next_page}, status_code=202)
+            entries = [self._stat(bucket, path) for path in shown]
+        if page and not shown and following is not None:
+            entries = [None]  # so that it is not taken for an empty page
+        return JSONResponse({"entries": entries, "page": following}, status_code=202)
 
     def _stat(self, bucket: str, path: str) -> dict[str, Any]:
         file = self._storage.read(bucket, path)
@@ -314,8 +313,8 @@ class Gaia:
         # Neither scopes nor an earlier revocation are looked at: whoever holds any token
         # may lock the owner out. The real hub lets them.
         self._gate.check(_authorization(request), bucket, oldest=0, now=self._clock())
-        oldest = _int32(int(match[1]))
-        if oldest >= self._oldest(bucket):
+        before, oldest = self._oldest(bucket), _int32(int(match[1]))
+        if before == 0 or before <= oldest:
             self._storage.write(
                 f"{bucket}-auth",
                 "authTimestamp",
@@ -355,22 +354,27 @@ def throttled(request: Request, error: Exception) -> Response:
     return PlainTextResponse("Too Many Requests", status_code=429)
 
 
-def decode_path(raw: bytes) -> str | None:
-    """Decode the escapes of a path; None if one is no escape, or it is not UTF-8."""
-    if _BAD_ESCAPE.search(raw):
+def read_place(pattern: re.Pattern[bytes], request: Request) -> Place | None:
+    """Return the bucket and the path in a request's URL; None if these are not there.
+
+    Args:
+        pattern: Matches the URL's path as it was sent; its groups are the two.
+        request: The request.
+
+    Raises:
+        HTTPException: With status 400, if the path has an escape that is none, or is not
+            UTF-8.
+    """
+    match = pattern.fullmatch(request.scope["raw_path"])
+    if match is None:
         return None
+    bucket, path = match.groups()
     try:
-        return unquote_to_bytes(raw).decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def _place(request: Request) -> Place | None:
-    match = _FILE.fullmatch(request.scope["raw_path"])
-    path = decode_path(match[2]) if match else None
-    if match is None or path is None:
-        return None
-    return Place(match[1].decode(), path.removesuffix("/"))
+        if _BAD_ESCAPE.search(path):
+            raise ValueError
+        return Place(bucket.decode(), unquote_to_bytes(path).decode().removesuffix("/"))
+    except ValueError:
+        raise HTTPException(400, "Failed to decode param") from None
 
 
 def _bucket(request: Request) -> str | None:

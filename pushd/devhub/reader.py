@@ -7,18 +7,19 @@ import re
 from email.utils import formatdate
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from pushd.devhub.errors import HubError
-from pushd.devhub.gaia import decode_path, nothing_here
+from pushd.devhub.gaia import nothing_here, read_place
 from pushd.devhub.storage import Storage
 
 PREFIX = "/hub/"
 
 _FILE = re.compile(rb"/hub/([a-zA-Z0-9_-]+)/(.+)", re.DOTALL)
-_TEXT = re.compile(r"text/|application/(?:javascript|json)\b")
+_TEXT = re.compile(r"text/|application/(?:javascript|json)")
 _CACHE = {"Cache-Control": "no-cache"}
+_HTML = "text/html; charset=utf-8"
 
 
 class Reader:
@@ -33,16 +34,17 @@ class Reader:
         self.routes = [Route(f"{PREFIX}{{file:path}}", self._read)]
 
     async def _read(self, request: Request) -> Response:
-        match = _FILE.fullmatch(request.scope["raw_path"])
-        path = decode_path(match[2]) if match else None
-        if match is None or path is None:
+        place = read_place(_FILE, request)
+        if place is None:
             return nothing_here(request)
+        if ".." in place.path:
+            return Response("Could not return file", 400, _CACHE, _HTML)
         try:
-            file = self._storage.read(match[1].decode(), path.removesuffix("/"))
+            file = self._storage.read(*place)
         except HubError:
-            return PlainTextResponse("Could not return file", 400, _CACHE)
+            file = None  # what cannot be written is not there
         if file is None:
-            return Response("File not found", 404, _CACHE, "text/html; charset=utf-8")
+            return Response("File not found", 404, _CACHE, _HTML)
         headers = {
             **_CACHE,
             "ETag": file.etag,

@@ -123,7 +123,7 @@ class Storage:
             raise DoesNotExist("File does not exist")
         if self._directory is not None:
             for root in (self._directory, self._directory / METADATA):
-                (root / bucket / path).unlink()
+                _remove(root / bucket / path, root)
         return file
 
     def _keep(self, bucket: str, path: str, file: File) -> None:
@@ -140,11 +140,11 @@ class Storage:
 
     def _load(self, directory: Path) -> None:
         for metadata in sorted((directory / METADATA).rglob("*")):
-            if not metadata.is_file():
-                continue
             bucket, *segments = metadata.relative_to(directory / METADATA).parts
             path = "/".join(segments)
             content = directory / bucket / path
+            if not metadata.is_file() or not content.is_file():
+                continue  # a directory, or a file whose deletion was cut short
             about = msgspec.json.decode(metadata.read_bytes(), type=dict[str, str])
             file = File(
                 content.read_bytes(), about["content-type"], content.stat().st_mtime
@@ -187,3 +187,12 @@ def _fit(path: str, files: dict[str, File]) -> None:
         raise HubError
     if any(other.startswith(f"{path}/") for other in list(files)):
         raise HubError
+
+
+def _remove(place: Path, root: Path) -> None:
+    """Remove a file, and the directories below `root` that are empty then."""
+    place.unlink()
+    for directory in place.parents:
+        if directory == root or any(directory.iterdir()):
+            return
+        directory.rmdir()

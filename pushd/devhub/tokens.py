@@ -55,7 +55,8 @@ class Scopes(NamedTuple):
         prefixes = [domain for kind, domain in self.entries if kind == f"{verb}Prefix"]
         if not paths and not prefixes:
             return True
-        return path in paths or path.startswith(tuple(prefixes))
+        # An empty prefix allows nothing, for JavaScript takes it for no match.
+        return path in paths or path.startswith(tuple(filter(None, prefixes)))
 
     @property
     def archival(self) -> bool:
@@ -111,11 +112,11 @@ class Gate(NamedTuple):
         scopes = _scopes(claims.get("scopes"))
         if oldest > 0:
             _check_age(claims.get("iat"), oldest)
-        key = _Key.read(claims["iss"])
-        if key.address != bucket:
+        key = _read_key(claims["iss"])
+        if address(key.raw) != bucket:
             raise ValidationError("Address not allowed to write on this path")
         self._check_hub(claims.get("hubUrl"))
-        if not key.signed(token):
+        if not _signed(key, token):
             raise ValidationError("Failed to verify supplied authentication JWT")
         if claims.get("gaiaChallenge") not in [challenge(self.server, y) for y in YEARS]:
             raise ValidationError("Invalid gaiaChallenge text in supplied JWT")
@@ -139,48 +140,37 @@ class Gate(NamedTuple):
     def _check_legacy(self, credentials: str, bucket: str) -> str:
         try:
             claims = msgspec_json.decode(_lenient(b64decode, credentials))
-            key = _Key.read(claims["publickey"])
+            key = _read_key(claims["publickey"])
             r, s = decode_dss_signature(bytes.fromhex(claims["signature"]))
             signature = r.to_bytes(32) + s.to_bytes(32)
         except (ValueError, OverflowError, TypeError, KeyError, HubError):
             raise _unreadable() from None
-        if key.address != bucket:
+        if address(key.raw) != bucket:
             raise ValidationError("Address not allowed to write on this path")
         texts = [challenge(self.server, year).encode() for year in YEARS]
-        if not any(key.public.verify(signature, text) for text in texts):
+        if not any(key.verify(signature, text) for text in texts):
             raise ValidationError("Invalid signature or expired authentication token.")
         return bucket
 
 
-class _Key(NamedTuple):
-    """A public key as a token names it, compressed or not.
+def _read_key(text: Any) -> PublicKey:
+    """Read a secp256k1 key in hexadecimal; one that is not compressed is made so.
 
-    Attributes:
-        public: The key.
-        address: Of its bytes as given: another one if they are not compressed.
+    Raises:
+        HubError: If it is none; the real hub does not expect that either.
     """
+    try:
+        point = coincurve.PublicKey(bytes.fromhex(text)).format()
+    except (ValueError, TypeError):
+        raise HubError from None
+    return PublicKey(Algorithm.ES256K, point)
 
-    public: PublicKey
-    address: str
 
-    @classmethod
-    def read(cls, text: Any) -> "_Key":
-        """Read a key in hexadecimal.
-
-        Raises:
-            HubError: If it is none; the real hub does not expect that either.
-        """
-        try:
-            raw = bytes.fromhex(text)
-            point = coincurve.PublicKey(raw).format()
-        except (ValueError, TypeError):
-            raise HubError from None
-        return cls(PublicKey(Algorithm.ES256K, point), address(raw))
-
-    def signed(self, token: str) -> bool:
-        """Tell whether this key signed a JWT, whatever the header says of algorithms."""
-        message, _, signature = token.rpartition(".")
-        return self.public.verify(_lenient(urlsafe_b64decode, signature), message.encode())
+def _signed(key: PublicKey, token: str) -> bool:
+    """Tell whether a key signed a JWT, whatever the header says of algorithms."""
+    header, claims, *rest = token.split(".")
+    signature = _lenient(urlsafe_b64decode, rest[0]) if rest else b""
+    return key.verify(signature, f"{header}.{claims}".encode())
 
 
 def _credentials(header: str) -> tuple[str, str, str]:
@@ -197,7 +187,7 @@ def _unreadable() -> ValidationError:
 def _claims(token: Any) -> Mapping[str, Any] | None:
     """Return what a JWT claims, None if it is none; its signature is not looked at."""
     try:
-        header, claims, _ = token.split(".")
+        header, claims, *_ = token.split(".")  # more segments than three do not matter
         msgspec_json.decode(_lenient(urlsafe_b64decode, header))
         read = msgspec_json.decode(_lenient(urlsafe_b64decode, claims))
     except (AttributeError, ValueError, DecodeError, RecursionError):
@@ -215,8 +205,10 @@ def _lenient(decoder: Any, text: str) -> bytes:
 
 
 def _scopes(claimed: Any) -> Scopes:
-    if not claimed:
-        return Scopes()  # an empty list is full power
+    if claimed in (None, False, 0, ""):
+        return Scopes()
+    if not isinstance(claimed, list):
+        raise _unreadable()
     try:
         entries = tuple((one["scope"], str(one.get("domain"))) for one in claimed)
     except (TypeError, KeyError, AttributeError):
@@ -248,14 +240,14 @@ def _check_association(token: Any, bucket: str, now: float) -> str:
     for claim in ("iss", "childToAssociate", "exp"):
         if not claims.get(claim):
             raise ValidationError(f"Must provide `{claim}` claim in association JWT.")
-    key = _Key.read(claims["iss"])
-    if not key.signed(token):
+    key = _read_key(claims["iss"])
+    if not _signed(key, token):
         raise ValidationError("Failed to verify association JWT: invalid issuer")
     if _number(claims["exp"]) < now:
         raise ValidationError("Expired association token")
-    if _Key.read(claims["childToAssociate"]).address != bucket:
+    if address(_read_key(claims["childToAssociate"]).raw) != bucket:
         raise ValidationError("Association token child key does not match the bucket")
-    return key.address
+    return address(key.raw)
 
 
 def _number(value: Any) -> float:
