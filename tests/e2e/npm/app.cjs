@@ -18,7 +18,7 @@ const users = new Map();
 
 function signIn(options) {
   const user = makeUser(packages, options);
-  users.set(user.address, { ...user, ...makeClient(packages, user) });
+  users.set(user.address, { ...user, ...makeClient(packages, user, options) });
   return { publicKey: user.publicKey, address: user.address, did: user.did };
 }
 

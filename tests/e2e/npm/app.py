@@ -11,13 +11,16 @@ app throws is raised as `Thrown`.
 import json
 import shutil
 import subprocess
+from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Self
 
+from pushd.devhub import DevHub
 from pushd.identity.addresses import stacks_address
 from pushd.identity.keys import PrivateKey, PublicKey, address, hash160
+from pushd.identity.zonefiles import make_zone_file
 from tests.processes import PATIENCE
 
 HERE = Path(__file__).parent
@@ -25,6 +28,8 @@ FAMILIES = ("blockstack", "stacks")
 """blockstack.js 21, and the packages that came after it."""
 ORIGIN = "https://app.example"
 """Of the app they are in."""
+
+_numbers = count(1)
 
 
 class Thrown(Exception):
@@ -65,16 +70,38 @@ class Packages:
         self._process.communicate()
         self._reader.join()
 
-    def sign_in(self, key: PrivateKey, *, hub: str = "") -> "App":
+    def sign_in(
+        self, key: PrivateKey, *, hub: str = "", name: str | None = None, names: str = ""
+    ) -> "App":
         """Make the app of a user; a new one knows nothing of what an older one did.
 
         Args:
             key: The app key, which the user's wallet derived.
             hub: URL of the user's Gaia hub.
+            name: Name the user claims; None claims none.
+            names: URL of the names API.
         """
-        options = {"appPrivateKey": key.to_hex(), "hubUrl": hub, "origin": ORIGIN}
+        options = {"origin": ORIGIN, "appPrivateKey": key.to_hex(), "hubUrl": hub}
+        if name is not None:
+            options["name"] = name
+        options["names"] = f"{names}/v1/names"
         who = self.call("signIn", options)
         return App(self, who["publicKey"], who["address"], who["did"])
+
+    def register(self, who: str, owner: PrivateKey, key: PrivateKey, *, hub: DevHub) -> str:
+        """Give somebody a name of their own, which these packages can follow, too.
+
+        Args:
+            who: How it begins.
+            owner: The key that owns it.
+            key: The key of its owner in the app.
+            hub: Keeps profile and name.
+        """
+        name = f"{who}-{next(_numbers)}.id.blockstack"
+        hub.register(name, owner, {ORIGIN: key}, publish_keys=False)
+        zone_file = make_zone_file(name, f"{hub.bucket_url(owner)}profile.json")
+        hub.names.put(name, self.address(owner.public), zone_file)
+        return name
 
     def address(self, key: PublicKey) -> str:
         """Return a key's address in the one form in which they know the owner of a name."""

@@ -5,8 +5,12 @@ const { randomUUID } = require('node:crypto');
 
 const CONTACT = '.well-known/messaging.json';
 
-/** Makes the client of a user. */
-exports.makeClient = (packages, user) => {
+/**
+ * Makes the client of a user, in the app of an origin.
+ *
+ * With a `name` the user claims it; `names` is where names are looked up.
+ */
+exports.makeClient = (packages, user, { origin, name, names }) => {
   const now = () => Math.floor(Date.now() / 1000);
   const didOf = key => packages.makeDIDFromAddress(packages.publicKeyToAddress(key));
 
@@ -14,9 +18,9 @@ exports.makeClient = (packages, user) => {
 
   /** Signs a token of a message server, with `claims` beside those that all have. */
   function token(server, claims) {
-    const common = { iss: user.did, public_keys: [user.publicKey], aud: server };
+    const who = { iss: user.did, public_keys: [user.publicKey], sub: name, app: origin };
     const times = { iat: now(), exp: now() + 600, jti: randomUUID() };
-    return user.sign({ ...common, ...times, ...claims });
+    return user.sign({ ...who, aud: server, ...times, ...claims });
   }
 
   async function request(server, path, claims, body) {
@@ -39,10 +43,10 @@ exports.makeClient = (packages, user) => {
   // --- names ---------------------------------------------------------------------------
 
   /** Makes a contact document, and stores it where it is looked for. */
-  function publishContact(messagingServers, app) {
-    const common = { publicKey: user.publicKey, messagingServers };
-    const claims = { iss: user.did, public_keys: [user.publicKey], messagingServers, app };
-    const document = { version: 1, ...common, token: user.sign({ ...claims, iat: now() }) };
+  function publish(messagingServers) {
+    const { did: iss, publicKey } = user;
+    const claims = { iss, public_keys: [publicKey], messagingServers, app: origin, iat: now() };
+    const document = { version: 1, publicKey, messagingServers, token: user.sign(claims) };
     return user.putFile(CONTACT, JSON.stringify(document), {
       encrypt: false,
       contentType: 'application/json',
@@ -50,23 +54,24 @@ exports.makeClient = (packages, user) => {
   }
 
   /** Finds out how to write to the owner of a name: DID, key and message server. */
-  async function reach(name, app, names) {
-    const url = await packages.getUserAppFileUrl(CONTACT, name, app, names);
+  async function reach(whom) {
+    const url = await packages.getUserAppFileUrl(CONTACT, whom, origin, names);
     const document = await (await fetch(url)).json();
     const claims = packages.decodeToken(document.token).payload;
     const [publicKey] = claims.public_keys;
     const inBucket = url.endsWith(`/${packages.publicKeyToAddress(publicKey)}/${CONTACT}`);
-    if (!inBucket || claims.app !== app || !packages.verifyToken(document.token, publicKey)) {
+    const verified = inBucket && packages.verifyToken(document.token, publicKey);
+    if (!verified || claims.app !== origin) {
       throw new Error('The contact document is not of the owner of the bucket.');
     }
-    return { did: claims.iss, publicKey, server: claims.messagingServers[0] };
+    return { did: didOf(publicKey), publicKey, server: claims.messagingServers[0] };
   }
 
   // --- messages ------------------------------------------------------------------------
 
   /** Stores a letter in the user's bucket, and returns the envelope that leads to it. */
-  async function write(to, content, app) {
-    const common = { v: 1, id: randomUUID(), from: user.did, to: to.did, app };
+  async function write(to, content) {
+    const common = { v: 1, id: randomUUID(), from: user.did, to: to.did, app: origin };
     const path = `messages/${common.id}`;
     const letter = JSON.stringify({ ...common, at: now(), content });
     const url = await user.putFile(path, letter, { encrypt: to.publicKey, sign: true });
@@ -74,11 +79,13 @@ exports.makeClient = (packages, user) => {
   }
 
   /** Writes to the owner of a name. */
-  async function send(name, content, app, names) {
-    const to = await reach(name, app, names);
-    const envelope = JSON.stringify(await write(to, content, app));
+  async function send(whom, content) {
+    const to = await reach(whom);
+    const envelope = JSON.stringify(await write(to, content));
     const payload = await user.encryptContent(envelope, { publicKey: to.publicKey });
-    return deliver(to.server, to.did, payload);
+    const accepted = await deliver(to.server, whom, payload);
+    if (accepted.mailbox !== to.did) throw new Error('The server takes it for another.');
+    return accepted;
   }
 
   /** Opens a message as it came: its envelope, then its letter. */
@@ -86,10 +93,13 @@ exports.makeClient = (packages, user) => {
     const envelope = JSON.parse(await user.decryptContent(payload));
     const response = await fetch(`${envelope.bucket}messages/${envelope.id}`);
     const { cipherText, publicKey, signature } = await response.json();
-    if (didOf(publicKey) !== from.did || !packages.verifyECDSA(cipherText, publicKey, signature)) {
+    const verified = packages.verifyECDSA(cipherText, publicKey, signature);
+    if (!verified || didOf(publicKey) !== from.did) {
       throw new Error('The letter is not signed by the sender.');
     }
-    return JSON.parse(await user.decryptContent(cipherText));
+    const letter = JSON.parse(await user.decryptContent(cipherText));
+    if (letter.id !== envelope.id) throw new Error('The letter is another than was sent.');
+    return { from, content: letter.content };
   }
 
   /** Opens and acks all that is unread. */
@@ -100,5 +110,5 @@ exports.makeClient = (packages, user) => {
     return letters;
   }
 
-  return { token, deliver, messages, ack, publishContact, reach, write, send, receive };
+  return { token, deliver, messages, ack, publish, reach, write, send, receive };
 };

@@ -7,12 +7,11 @@ import pytest
 
 from pushd.client import PrivateKey
 from pushd.client.gaia import Bucket
-from pushd.identity.zonefiles import make_zone_file
 from pushd.resolvers.compose import make_directory
 from pushd.resolvers.directory import Directory
 from pushd.resolvers.fetch import Fetcher
 from tests.devhub import RunningHub, running_devhub
-from tests.e2e.npm.app import FAMILIES, ORIGIN, App, Packages, installed
+from tests.e2e.npm.app import FAMILIES, App, Packages, installed
 
 
 @pytest.fixture(scope="session", params=FAMILIES)
@@ -35,7 +34,7 @@ def devhub() -> Iterator[RunningHub]:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def fetcher(devhub: RunningHub) -> AsyncIterator[Fetcher]:
     """Return a way out that leads to the hub."""
     async with Fetcher(dev_hosts=[devhub.host_port]) as fetcher:
@@ -79,9 +78,5 @@ def bucket(devhub: RunningHub, fetcher: Fetcher, key: PrivateKey) -> Bucket:
 
 @pytest.fixture
 def name(packages: Packages, devhub: RunningHub, owner: PrivateKey, key: PrivateKey) -> str:
-    """Return a name that leads to Alice's bucket, also in the eyes of the packages."""
-    name = "alice.id.blockstack"
-    devhub.hub.register(name, owner, {ORIGIN: key}, publish_keys=False)
-    zone_file = make_zone_file(name, f"{devhub.hub.bucket_url(owner)}profile.json")
-    devhub.hub.names.put(name, packages.address(owner.public), zone_file)
-    return name
+    """Return a name that leads to Alice's bucket."""
+    return packages.register("alice", owner, key, hub=devhub.hub)

@@ -53,7 +53,7 @@ async def test_a_letter_of_an_app_is_opened(app: App, fetcher: Fetcher) -> None:
     bob = PrivateKey.generate()
     to = {"did": bob.did, "publicKey": bob.public.raw.hex()}
 
-    written = app.call("write", to, "See you at nine.", ORIGIN)
+    written = app.call("write", to, "See you at nine.")
 
     envelope = msgspec.convert(written, Envelope)
     file = await fetcher.get(letter_url(envelope))
@@ -91,7 +91,7 @@ async def test_a_letter_of_another_app_user_is_refused(
     """What Bob's app signs, at the place Alice's envelope names, is no letter of hers."""
     carol = PrivateKey.generate()
     to = {"did": carol.did, "publicKey": carol.public.raw.hex()}
-    written = app.call("write", to, "See you at nine.", ORIGIN)
+    written = app.call("write", to, "See you at nine.")
     forged = bob.call(
         "encryptContent",
         json.dumps({**written, "at": time.time(), "content": "See you at ten."}),

@@ -20,7 +20,7 @@ PUBLIC = {"encrypt": False, "contentType": "application/json"}
 
 
 def names_of(devhub: RunningHub) -> str:
-    """Return what the packages call the zone file lookup URL."""
+    """Return what the packages call a zone file lookup URL."""
     return f"{devhub.url}/v1/names"
 
 
@@ -95,7 +95,7 @@ async def test_a_contact_document_of_an_app_is_found(
     directory: Directory, app: App, key: PrivateKey, name: str
 ) -> None:
     """An app signs and stores one; it tells key and servers."""
-    app.call("publishContact", SERVERS, ORIGIN)
+    app.call("publish", SERVERS)
 
     destination = await directory.reach(name, ORIGIN)
 
@@ -127,11 +127,11 @@ async def test_an_app_reads_a_contact_document(
     packages: Packages, devhub: RunningHub, bucket: Bucket, key: PrivateKey, name: str
 ) -> None:
     """By name, with the packages alone, it finds out how to write to somebody."""
-    bob = packages.sign_in(PrivateKey.generate(), hub=devhub.url)
+    bob = packages.sign_in(PrivateKey.generate(), names=devhub.url)
     document = make_contact(key, servers=SERVERS, app=ORIGIN, now=time.time())
     await bucket.store(PATH, document, content_type="application/json")
 
-    assert bob.call("reach", name, ORIGIN, names_of(devhub)) == {
+    assert bob.call("reach", name) == {
         "did": key.did,
         "publicKey": key.public.raw.hex(),
         "server": SERVERS[0],
