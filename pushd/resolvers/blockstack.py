@@ -9,7 +9,7 @@ from msgspec import Struct
 from pushd.errors import BadRequest, ResolverUnavailable, Unproven
 from pushd.identity.addresses import hash160_of
 from pushd.identity.keys import BTC_ADDR, PublicKey
-from pushd.identity.names import MAX_NAME, bucket_address
+from pushd.identity.names import bucket_address
 from pushd.identity.profiles import MAX_PROFILE, Profile, read_profile
 from pushd.identity.published import read_published_key
 from pushd.identity.zonefiles import profile_url
@@ -56,8 +56,6 @@ class BlockstackNames:
             raise Unproven("The name has expired or was given up.")
         profile = await self._profile(record, now)
         bucket = profile.bucket(app)
-        if len(bucket) > MAX_NAME:
-            raise Unproven(f"The URL of a bucket has at most {MAX_NAME} characters.")
         address = bucket_address(bucket)
         return Identity(
             did=BTC_ADDR + address,

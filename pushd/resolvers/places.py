@@ -14,7 +14,7 @@ from pushd.errors import BadRequest, ResolverUnavailable, Unproven
 from pushd.identity.contact import MAX_SERVER, MAX_SERVERS
 from pushd.identity.documents import MAX_DOCUMENT
 from pushd.identity.keys import BTC_ADDR, PublicKey
-from pushd.identity.names import MAX_NAME, bucket_address
+from pushd.identity.names import bucket_address
 from pushd.resolvers.fetch import JSON_TYPES, Fetcher, FetchFailed
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ def bucket_of(key: PublicKey, url: str) -> str:
         owner = BTC_ADDR + bucket_address(url)
     except BadRequest as error:
         raise Unproven(error.detail) from None
-    if owner != key.did or len(url) > MAX_NAME:
+    if owner != key.did:
         raise Unproven("The bucket's address is not the hash of the key.")
     return url if url.endswith("/") else f"{url}/"
 
