@@ -3,7 +3,7 @@
 from typing import cast
 
 from pushd.errors import ResolverUnavailable, Unproven
-from pushd.identity.names import form_of
+from pushd.identity.names import form_of, validate_app
 from pushd.metrics import Metrics
 from pushd.names import Names
 from pushd.resolvers.base import Destination, Identity, Proof
@@ -17,52 +17,49 @@ class FakeDirectory:
     """Knows what the test says; remembers like the real one, but for ever.
 
     Attributes:
-        people: DIDs by name; None: the name is nobody's.
         servers: Message servers by DID, as contact documents list them.
         down: Whether nobody answers.
         asked: The names that were looked up.
     """
 
     def __init__(self) -> None:
-        self.people: dict[str, str | None] = {}
         self.servers: dict[str, tuple[str, ...]] = {}
         self.down = False
         self.asked: list[str] = []
-        self._memory: dict[str, str | None] = {}
+        self._people: dict[tuple[str, str], str] = {}
+        self._memory: dict[tuple[str, str], str | None] = {}
+
+    def know(self, name: str, did: str, app: str = APP) -> None:
+        """Know whose a name is."""
+        self._people[name, app] = did
 
     def known(self, name: str, app: str) -> Identity | None:
         """Return what was asked before."""
-        form_of(name)
-        if name not in self._memory:
-            return None
-        return self._identity(name)
+        return self._identity(name, app) if (name, app) in self._memory else None
 
     async def identify(self, name: str, app: str) -> Identity:
         """Look a name up."""
         form_of(name)
-        if name not in self._memory:
-            self._ask(name)
-        return self._identity(name)
+        validate_app(app)
+        if (name, app) not in self._memory:
+            self._ask(name, app)
+        return self._identity(name, app)
 
     async def reach(self, name: str, app: str) -> Destination:
         """Look up where to write to."""
         identity = await self.identify(name, app)
-        self._ask(name)
+        self._ask(name, app)
         servers = self.servers.get(identity.did, ())
         return Destination(did=identity.did, key=None, servers=servers, proof=Proof.FILE)
 
-    def forget(self) -> None:
-        """Have it all asked anew."""
-        self._memory.clear()
-
-    def _ask(self, name: str) -> None:
+    def _ask(self, name: str, app: str) -> None:
         self.asked.append(name)
         if self.down:
             raise ResolverUnavailable
-        self._memory[name] = self.people.get(name)
+        self._memory[name, app] = self._people.get((name, app))
 
-    def _identity(self, name: str) -> Identity:
-        did = self._memory[name]
+    def _identity(self, name: str, app: str) -> Identity:
+        did = self._memory[name, app]
         if did is None:
             raise Unproven("Nobody has that name.")
         return Identity(did=did, proof=Proof.FILE)

@@ -66,7 +66,7 @@ class Door:
         self.shelf = Shelf()
         self.metrics = Metrics()
         self.directory = FakeDirectory()
-        self.directory.people[BOBS_NAME] = BOB
+        self.directory.know(BOBS_NAME, BOB)
         names = names_of(self.directory, lookups=lookups)
         self.deliveries = Deliveries(
             cast(Mailboxes, self.shelf),

@@ -34,7 +34,7 @@ def token(name: str | None = NAME, did: str = BOB) -> Token:
 def directory(*servers: str) -> FakeDirectory:
     """Return a directory in which Bob lists these servers."""
     directory = FakeDirectory()
-    directory.people[NAME] = BOB
+    directory.know(NAME, BOB)
     directory.servers[BOB] = servers
     return directory
 

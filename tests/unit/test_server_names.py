@@ -43,7 +43,7 @@ def token(name: str | None = NAME, did: str = ALICE) -> Token:
 def directory() -> FakeDirectory:
     """Return a directory that knows Alice."""
     directory = FakeDirectory()
-    directory.people[NAME] = ALICE
+    directory.know(NAME, ALICE)
     return directory
 
 

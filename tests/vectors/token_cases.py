@@ -38,6 +38,8 @@ from tests.vectors.handmade import (
 DELIVER_LIFETIME = 3600
 RECEIVE_LIFETIME = 86400
 LEEWAY = 30
+APP = "https://app.example"
+NAMES = {"alice.id.blockstack": ALICE, "bob.id.blockstack": BOB}
 
 # --- good tokens ---------------------------------------------------------------------
 
@@ -100,6 +102,9 @@ def valid() -> Iterator[tuple[str, str, str]]:
         "deliver",
         token(deliver(digest=DIGEST, jti="j" * 128)),
     )
+    name: Json = {"sub": "alice.id.blockstack", "app": APP}
+    yield "a-name", "deliver", token(deliver(**name))
+    yield "an-owner-s-name", "receive", token(receive(**name))
     yield "longest-token", "deliver", padded(MAX_TOKEN)
 
 
@@ -300,12 +305,26 @@ def bad_here() -> Iterator[tuple[str, str, str, str]]:
         unauthorized,
         token(deliver(**both)),
     )
-    name: Json = {"sub": "alice.id.blockstack", "app": "https://app.example"}
+    yield from bad_names()
+
+
+def bad_names() -> Iterator[tuple[str, str, str, str]]:
+    """Names that are claimed and not proven."""
     mismatch = "name_mismatch"
-    yield "a-name-nobody-can-prove", "deliver", mismatch, token(deliver(**name))
-    yield "an-owner-s-name-nobody-can-prove", "receive", mismatch, token(receive(**name))
+    for id, claims in (
+        ("of-another", {"sub": "bob.id.blockstack", "app": APP}),
+        ("of-nobody", {"sub": "nobody.id.blockstack", "app": APP}),
+        ("of-another-app", {"sub": "alice.id.blockstack", "app": "https://x.example"}),
+        ("in-upper-case", {"sub": "Alice.id.blockstack", "app": APP}),
+        ("that-is-a-did", {"sub": ALICE.did, "app": APP}),
+        ("that-is-empty", {"sub": "", "app": APP}),
+        ("for-an-app-with-a-slash", {"sub": "alice.id.blockstack", "app": f"{APP}/"}),
+    ):
+        yield f"a-name-{id}", "deliver", mismatch, token(deliver(**claims))
+        yield f"an-owner-s-name-{id}", "receive", mismatch, token(receive(**claims))
     alone: Json = {"sub": "alice.id.blockstack"}
-    yield "a-name-without-app", "deliver", mismatch, token(deliver(**alone))
+    yield "a-name-without-app", "deliver", "unauthorized", token(deliver(**alone))
+    yield "an-owner-s-name-without-app", "receive", "unauthorized", token(receive(**alone))
 
 
 # --- the document --------------------------------------------------------------------
@@ -315,11 +334,15 @@ def document() -> Json:
     """Write tokens.json."""
     return {
         "about": "Tokens as one server sees them at one time. Each is shown to do what "
-        "`scope` says. The server proves no names. Keys are those of keys.json.",
+        "`scope` says. The server can prove `names`, and no others. Keys are those of "
+        "keys.json.",
         "evaluate_at": NOW,
         "server": SERVER,
         "lifetimes": {"deliver": DELIVER_LIFETIME, "receive": RECEIVE_LIFETIME},
         "leeway": LEEWAY,
+        "names": [
+            {"name": name, "app": APP, "did": key.did} for name, key in NAMES.items()
+        ],
         "valid": [
             {"id": id, "scope": scope, "did": _issuer(text), "token": text}
             for id, scope, text in valid()
