@@ -66,9 +66,9 @@ class Packages:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-        self._reader.join()
+        with self._process:  # which closes its pipes, and waits
+            self._process.kill()
+            self._reader.join()
 
     def sign_in(
         self, key: PrivateKey, *, hub: str = "", name: str | None = None, names: str = ""
@@ -82,10 +82,8 @@ class Packages:
             names: URL of the names API.
         """
         options = {"origin": ORIGIN, "appPrivateKey": key.to_hex(), "hubUrl": hub}
-        if name is not None:
-            options["name"] = name
-        options["names"] = f"{names}/v1/names"
-        who = self.call("signIn", options)
+        names_url = f"{names}/v1/names"
+        who = self.call("signIn", {**options, "name": name, "names": names_url})
         return App(self, who["publicKey"], who["address"], who["did"])
 
     def register(self, who: str, owner: PrivateKey, key: PrivateKey, *, hub: DevHub) -> str:
@@ -129,6 +127,7 @@ class Packages:
             self._process.stdin.flush()
             answer: dict[str, Any] = json.loads(self._answers.get(timeout=PATIENCE))
         except (Empty, OSError, json.JSONDecodeError):
+            self._process.kill()  # or a late answer would be taken for the next one
             raise AssertionError(self._log.read_text()) from None
         return answer
 

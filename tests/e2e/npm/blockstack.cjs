@@ -7,7 +7,8 @@ delete globalThis.fetch;
 const { createRequire } = require('node:module');
 const blockstack = require('blockstack');
 const { verifyECDSA } = require('blockstack/lib/encryption');
-const { TokenSigner, TokenVerifier } = createRequire(require.resolve('blockstack'))('jsontokens');
+const requireItsOwn = createRequire(require.resolve('blockstack'));
+const { TokenSigner, TokenVerifier } = requireItsOwn('jsontokens');
 
 /** Makes the session of a user who is signed in; it is the user's storage, too. */
 exports.makeSession = ({ appPrivateKey, hubUrl, origin }) => {
@@ -19,7 +20,8 @@ exports.makeSession = ({ appPrivateKey, hubUrl, origin }) => {
 };
 
 exports.TokenSigner = TokenSigner;
-exports.verifyToken = (token, publicKey) => new TokenVerifier('ES256K', publicKey).verify(token);
+exports.verifyToken = (token, publicKey) =>
+  new TokenVerifier('ES256K', publicKey).verify(token);
 exports.decodeToken = blockstack.decodeToken;
 exports.verifyECDSA = verifyECDSA;
 exports.getPublicKeyFromPrivate = blockstack.getPublicKeyFromPrivate;

@@ -18,9 +18,10 @@ exports.makeClient = (packages, user, { origin, name, names }) => {
 
   /** Signs a token of a message server, with `claims` beside those that all have. */
   function token(server, claims) {
-    const who = { iss: user.did, public_keys: [user.publicKey], sub: name, app: origin };
+    const who = { iss: user.did, public_keys: [user.publicKey], app: origin };
     const times = { iat: now(), exp: now() + 600, jti: randomUUID() };
-    return user.sign({ ...who, aud: server, ...times, ...claims });
+    const claimed = name ? { sub: name } : {};
+    return user.sign({ ...who, ...claimed, aud: server, ...times, ...claims });
   }
 
   async function request(server, path, claims, body) {
@@ -44,13 +45,12 @@ exports.makeClient = (packages, user, { origin, name, names }) => {
 
   /** Makes a contact document, and stores it where it is looked for. */
   function publish(messagingServers) {
-    const { did: iss, publicKey } = user;
-    const claims = { iss, public_keys: [publicKey], messagingServers, app: origin, iat: now() };
-    const document = { version: 1, publicKey, messagingServers, token: user.sign(claims) };
-    return user.putFile(CONTACT, JSON.stringify(document), {
-      encrypt: false,
-      contentType: 'application/json',
-    });
+    const who = { iss: user.did, public_keys: [user.publicKey], app: origin };
+    const claims = { ...who, messagingServers, iat: now() };
+    const plain = { version: 1, publicKey: user.publicKey, messagingServers };
+    const document = JSON.stringify({ ...plain, token: user.sign(claims) });
+    const options = { encrypt: false, contentType: 'application/json' };
+    return user.putFile(CONTACT, document, options);
   }
 
   /** Finds out how to write to the owner of a name: DID, key and message server. */

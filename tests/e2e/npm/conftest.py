@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from pushd.client import PrivateKey
-from pushd.client.gaia import Bucket
+from pushd.client import Bucket, PrivateKey
 from pushd.resolvers.compose import make_directory
 from pushd.resolvers.directory import Directory
 from pushd.resolvers.fetch import Fetcher

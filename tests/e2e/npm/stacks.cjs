@@ -17,7 +17,8 @@ exports.makeSession = ({ appPrivateKey, hubUrl, origin }) => {
 };
 
 exports.TokenSigner = TokenSigner;
-exports.verifyToken = (token, publicKey) => new TokenVerifier('ES256K', publicKey).verify(token);
+exports.verifyToken = (token, publicKey) =>
+  new TokenVerifier('ES256K', publicKey).verify(token);
 exports.decodeToken = decodeToken;
 exports.verifyECDSA = encryption.verifyECDSA;
 exports.getPublicKeyFromPrivate = encryption.getPublicKeyFromPrivate;

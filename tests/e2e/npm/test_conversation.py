@@ -6,9 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pushd.client import PrivateKey
-from pushd.client.client import Client
-from pushd.client.inbox import Incoming
+from pushd.client import Client, Incoming, PrivateKey
 from tests.devhub import RunningHub
 from tests.e2e.npm.app import ORIGIN, App, Packages
 from tests.harness import RunningServer, serving

@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pushd.client import CannotOpen, Envelope, PrivateKey, PublicKey, new_id
-from pushd.client.gaia import Bucket
+from pushd.client import Bucket, CannotOpen, Envelope, PrivateKey, PublicKey, new_id
 from pushd.client.letter import Letter, letter_path, letter_url, open_letter, seal_letter
 from pushd.identity.ecies import encrypt_signed
 from pushd.resolvers.fetch import Fetcher

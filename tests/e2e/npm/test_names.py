@@ -5,8 +5,7 @@ import time
 
 import pytest
 
-from pushd.client import PrivateKey
-from pushd.client.gaia import Bucket
+from pushd.client import Bucket, PrivateKey
 from pushd.identity.addresses import stacks_address
 from pushd.identity.contact import PATH, make_contact
 from pushd.identity.keys import address, hash160

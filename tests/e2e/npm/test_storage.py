@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from pushd.client.gaia import NEW, Bucket, Changed
+from pushd.client import Bucket
+from pushd.client.gaia import NEW, Changed
 from tests.e2e.npm.app import App, Thrown
 
 CONTENTS = [
