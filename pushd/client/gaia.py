@@ -356,14 +356,14 @@ class Bucket:
             max_bytes=None if size is None else int(size * 1024 * 1024),
         )
         try:
-            bucket_address(self._url(info))
+            bucket_address(self._url(info))  # fails without the slash, too
             parts = urlsplit(info.read_url_prefix)
             secure = parts.scheme == "https" or self._fetcher.plain(
                 f"{parts.hostname}:{parts.port or 80}"
             )
         except (BadRequest, ValueError):
             secure = False
-        if not secure or not info.read_url_prefix.endswith("/"):
+        if not secure:
             raise HubUnreachable("The hub names no https URL to read from, with a slash.")
         return info
 
@@ -379,11 +379,11 @@ class Bucket:
             return None
         if answer.status != 200:
             raise answer.error()
-        if answer.body is None:
-            raise TooLarge(f"The file has more than {limit} bytes.")
         headers = answer.headers
         if headers.get("content-encoding", "identity") != "identity":
             raise HubUnreachable("The file comes compressed, which nobody asked for.")
+        if answer.body is None:
+            raise TooLarge(f"The file has more than {limit} bytes.")
         return File(answer.body, headers.get("etag"), headers.get("content-type"))
 
     async def _etag_of(self, patience: Patience, path: str, content: bytes) -> str | None:

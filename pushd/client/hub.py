@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Sequence
-from contextlib import aclosing
 from typing import NamedTuple, TypeVar
 
 import httpx2
@@ -11,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from pushd.client.patience import TRANSIENT, Patience
-from pushd.resolvers.guard import Refused
+from pushd.resolvers.guard import Refused, Unfit
 
 MAX_ANSWER = 1024 * 1024
 """Bytes of the longest answer of a hub; a page of a listing is the longest there is."""
@@ -108,7 +107,7 @@ class Answer(NamedTuple):
     Attributes:
         status: Its HTTP status.
         headers: Its headers.
-        body: Its body; None if it is longer than allowed.
+        body: Its body; None if it is longer than allowed, or packed.
         in_doubt: Whether an earlier attempt may have had its effect.
     """
 
@@ -207,12 +206,12 @@ async def _attempt(http: httpx2.AsyncClient, request: Request) -> Answer:
             content=request.content,
             headers=list(request.headers),
             timeout=TIMEOUT,
+            extensions={"limit": request.limit},
         ) as response,
-        aclosing(response.aiter_raw()) as parts,
     ):
-        body = bytearray()
-        async for part in parts:
-            body += part
-            if len(body) > request.limit:
-                return Answer(response.status_code, response.headers, None)
-        return Answer(response.status_code, response.headers, bytes(body))
+        body: bytes | None
+        try:
+            body = await response.aread()
+        except Unfit:
+            body = None
+        return Answer(response.status_code, response.headers, body)

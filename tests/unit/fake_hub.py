@@ -1,7 +1,7 @@
 """A Gaia hub in memory, in which a test can plan what goes wrong."""
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from hashlib import md5
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -10,6 +10,7 @@ import httpx2
 
 from pushd.identity import jws
 from pushd.resolvers.fetch import Fetcher
+from pushd.resolvers.guard import Unfit
 
 HUB = "https://hub.example"
 READER = "https://gaia.example/hub/"
@@ -72,13 +73,13 @@ class FakeHub(Fetcher):
         if trouble == LOST:
             raise httpx2.ConnectTimeout("lost")
         if isinstance(trouble, httpx2.Response):
-            return streamed(trouble)
+            return streamed(trouble, request)
         if callable(trouble):
             trouble()
         answer = self.act(request)
         if trouble == UNANSWERED:
             raise httpx2.ReadError("lost")
-        return streamed(answer)
+        return streamed(answer, request)
 
     def act(self, request: httpx2.Request) -> httpx2.Response:
         """Do what is asked."""
@@ -126,10 +127,27 @@ class FakeHub(Fetcher):
         return httpx2.Response(202, json={"entries": some, "page": following})
 
 
-def streamed(answer: httpx2.Response) -> httpx2.Response:
-    """Return an answer as it comes from a socket: its body not read yet."""
-    stream = httpx2.ByteStream(answer.content)
-    return httpx2.Response(answer.status_code, headers=answer.headers, stream=stream)
+def streamed(answer: httpx2.Response, request: httpx2.Request) -> httpx2.Response:
+    """Return an answer as it comes through the guard: its body not read yet."""
+    return httpx2.Response(
+        answer.status_code,
+        headers=answer.headers,
+        stream=Body(answer.content, request.extensions["limit"], answer.headers),
+    )
+
+
+class Body(httpx2.AsyncByteStream):
+    """The body of an answer, unless it is not one to read."""
+
+    def __init__(self, content: bytes, limit: int, headers: httpx2.Headers) -> None:
+        self._content = content
+        self._fit = len(content) <= limit and "Content-Encoding" not in headers
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield it whole."""
+        if not self._fit:
+            raise Unfit("size")
+        yield self._content
 
 
 def etag(content: bytes) -> str:

@@ -139,9 +139,13 @@ async def test_a_compressed_file_is_refused() -> None:
     hub = FakeHub()
     bucket = bucket_on(hub)
     await bucket.info()
-    hub.trouble = [httpx2.Response(200, headers={"Content-Encoding": "gzip"})]
+    packed = {"Content-Encoding": "gzip"}
+    hub.trouble = [httpx2.Response(200, headers=packed)]
     with pytest.raises(HubUnreachable, match="compressed"):
         await bucket.read("x")
+    hub.trouble = [httpx2.Response(402, headers=packed)]
+    with pytest.raises(ProofRequired):
+        await bucket.store("x", b"1")
 
 
 async def test_a_reader_without_etags() -> None:
@@ -178,6 +182,20 @@ async def test_conditions() -> None:
     assert changed.value.etag == second
     await bucket.store("x", b"4")
     assert hub.files["x"][0] == b"4"
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", b'{"etag":1}', b'{"x":' + b"[" * 99999], ids=range(3)
+)
+async def test_a_failed_condition_without_a_word(body: bytes) -> None:
+    """Whatever comes with a failed condition, it failed."""
+    hub = FakeHub()
+    bucket = bucket_on(hub)
+    await bucket.info()
+    hub.trouble = [httpx2.Response(412, content=body)]
+    with pytest.raises(Changed) as changed:
+        await bucket.store("x", b"1", match=NEW)
+    assert changed.value.etag is None
 
 
 async def test_an_etag_goes_back_as_it_came() -> None:
@@ -400,7 +418,7 @@ async def test_nonsense_instead_of_http() -> None:
         httpx2.Response(202, json={"publicURL": "https://x"}),
         httpx2.Response(202, json={"etag": ""}),
         httpx2.Response(202, json={"etag": "a\r\nX: y"}),
-        httpx2.Response(202, content=b"[" * 100_000),
+        httpx2.Response(202, content=b'{"x":' + b"[" * 100_000),
         httpx2.Response(202, content=b"\xff"),
         httpx2.Response(200, content=bytes(2 * 1024 * 1024)),
     ],
