@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
-from pushd.client.hub import (
+from pushd.client.gaia_hub import (
     Answer,
     Busy,
     Changed,
