@@ -154,7 +154,7 @@ class Fetcher:
                 self._guard.check_url(url)
                 first = httpx2.URL(url)
                 async with self._turn(first.raw_host):
-                    return await self._follow(first, {"limit": limit}, types)
+                    return await self._follow(first, limit, types)
         except (Refused, Unfit) as error:
             raise FetchFailed(error.reason) from error
         except (TimeoutError, httpx2.TimeoutException) as error:
@@ -176,9 +176,11 @@ class Fetcher:
             yield
 
     async def _follow(
-        self, first: httpx2.URL, extensions: dict[str, int], types: Collection[str]
+        self, first: httpx2.URL, limit: int, types: Collection[str]
     ) -> bytes | None:
         """Fetch a file, wherever it is at this origin."""
+        # The deadline of `get` is the one for all but the connecting.
+        extensions = {"limit": limit, "timeout": {"connect": CONNECT_SECONDS}}
         url = first
         for _ in range(1 + MAX_REDIRECTS):
             async with self.http.stream("GET", url, extensions=extensions) as response:

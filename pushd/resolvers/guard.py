@@ -9,10 +9,12 @@ not lead to what only this process can reach. Three things make that certain:
   `Host` header keep the name.
 - The check sits in the transport, below everything that makes requests.
 
-What comes back is counted as it arrives, and never unpacked.
+What comes back is counted as it arrives, read in sips, and never unpacked: a host that
+says too much, or little in many words, must not keep this process from its work.
 """
 
 import asyncio
+import math
 import re
 import socket
 import ssl
@@ -29,6 +31,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from itertools import zip_longest
+from typing import Any
 
 import httpcore2
 import httpx2
@@ -39,8 +42,15 @@ MAX_CONNECTIONS = 128
 """Connections open at once, to all hosts together."""
 MAX_ANSWER = 1024 * 1024
 """Bytes of the body of a response, unless the request's extension `limit` says another."""
-KEEP_ALIVE = 5.0
-"""Seconds an idle connection is kept for another request to the same origin."""
+MAX_HEAD = 32 * 1024
+"""Bytes of the head of a response, with all interim responses before it."""
+SIP = 4 * 1024
+"""Bytes read at once, before others get their turn."""
+MIN_PART = 32
+"""Bytes a part of a body counts for at least: what a tiny one takes to read."""
+KEEP_ALIVE = 4.0
+"""Seconds an idle connection is kept for another request to the same origin; many
+servers close theirs after five."""
 LOOKUP_THREADS = 16
 """Names looked up at once."""
 
@@ -284,7 +294,7 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
         try:
             async with asyncio.timeout(timeout) as deadline:
                 addresses = await self._checked(host, port)
-                return await self._first(addresses, port, deadline.when())
+                return _Sips(await self._first(addresses, port, deadline.when()))
         except TimeoutError as late:
             raise httpcore2.ConnectTimeout("no connection in time") from late
 
@@ -322,6 +332,45 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await asyncio.sleep(seconds)
+
+
+class _Sips(httpcore2.AsyncNetworkStream):
+    """A connection that is read in sips, and whose host has to come to the point.
+
+    Attributes:
+        allowance: Bytes that may still be read; a new one comes with every request.
+    """
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self.allowance: float = MAX_HEAD
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        # What TLS has unpacked already is read without waiting, so others would wait.
+        await asyncio.sleep(0)
+        data = await self._stream.read(min(max_bytes, SIP), timeout)
+        self.allowance -= len(data)
+        if self.allowance < 0:
+            raise httpcore2.RemoteProtocolError("the head of the response is too long")
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        self.allowance = MAX_HEAD
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> httpcore2.AsyncNetworkStream:
+        return _Sips(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):
@@ -374,6 +423,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
                     extensions=request.extensions,
                 )
             )
+        answer.extensions["network_stream"].allowance = math.inf  # `_Body` counts from here
         return httpx2.Response(
             status_code=answer.status,
             headers=answer.headers,
@@ -403,7 +453,7 @@ class _Body(httpx2.AsyncByteStream):
                 raise Unfit("size")
             async with aclosing(self._answer.aiter_stream()) as parts:
                 async for part in parts:
-                    left -= len(part)
+                    left -= max(len(part), MIN_PART)
                     if left < 0:
                         raise Unfit("size")
                     yield part
