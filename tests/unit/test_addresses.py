@@ -1,7 +1,7 @@
 """Addresses: both texts of a hash, and what is neither."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pushd.errors import BadRequest
@@ -25,6 +25,7 @@ def test_both_forms_hold_the_same_hash() -> None:
     assert stacks_address(HASH) == STACKS
 
 
+@settings(deadline=None)
 @given(hashes, st.sampled_from([22, 20, 26, 21]))
 def test_what_is_written_is_read(hash160: bytes, version: int) -> None:
     """Every hash comes back from each of its addresses, leading zeros too."""
@@ -34,6 +35,7 @@ def test_what_is_written_is_read(hash160: bytes, version: int) -> None:
     assert hash160 == hash160_of(base58.encode_check(b"\0" + hash160))
 
 
+@settings(deadline=None)
 @given(hashes, st.data())
 def test_one_wrong_letter_is_seen(hash160: bytes, data: st.DataObject) -> None:
     """No letter of an address can be another one."""
@@ -78,7 +80,6 @@ def test_ones(letter: str) -> None:
         "\u017f" + STACKS[1:],
         STACKS.replace("1", "\u0131"),
         "S" + "0" * 47,
-        "S" * 1000,
         stacks_address(HASH, 0),
         stacks_address(HASH, 23),
         stacks_address(HASH[1:]),
@@ -87,7 +88,6 @@ def test_ones(letter: str) -> None:
         BITCOIN[:-1] + "J",
         f"1{BITCOIN}",
         BITCOIN[1:],
-        "1" * 1000,
         base58.encode_check(b"\x05" + HASH),
         base58.encode_check(b"\x6f" + HASH),
         base58.encode_check(b"\0" + HASH[1:]),
@@ -101,6 +101,14 @@ def test_no_addresses(address: str) -> None:
         hash160_of(address)
 
 
+@pytest.mark.parametrize("address", ["1" * 49, "S" * 49, "x" * 100_000])
+def test_long_texts(address: str) -> None:
+    """A text longer than an address is refused before it is read, which takes long."""
+    with pytest.raises(BadRequest, match="at most"):
+        hash160_of(address)
+
+
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_junk_is_no_address(text: str) -> None:
     """Any text that is no address is refused without another error."""

@@ -173,6 +173,7 @@ def test_junk_is_refused(data: bytes, text: str) -> None:
             read(junk)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=40) | st.text("https://.:1aA[]", max_size=30), max_size=8))
 def test_servers_found_are_canonical(entries: list[str]) -> None:
     """Whatever is listed, only canonical URLs are found, each once."""

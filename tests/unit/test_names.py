@@ -1,7 +1,7 @@
 """Names: the form of each, one spelling for apps, and where a bucket's URL ends."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pushd.errors import BadRequest
@@ -120,6 +120,7 @@ def test_no_names(name: str) -> None:
         form_of(name)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_junk_has_a_form_or_is_refused(text: str) -> None:
     """Any text is a name in ASCII or is refused, nothing else."""

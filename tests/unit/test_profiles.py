@@ -1,6 +1,7 @@
 """Profiles: signed by the owner of the name, or they lead nowhere."""
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -274,10 +275,13 @@ def test_sizes() -> None:
     assert read(file(long)).apps == {APP: BUCKET}
     with pytest.raises(Unproven):
         read(file(token(claims(note="n" * (room + 2000)))))
-    good = file(token(claims()))
-    assert read(good.ljust(MAX_PROFILE)).apps == {APP: BUCKET}
+    copy = json.dumps([{"token": token(claims()), "decodedToken": ""}])
+    padding = "n" * (MAX_PROFILE - len(copy))
+    full = copy.replace('""', f'"{padding}"').encode()
+    assert len(full) == MAX_PROFILE
+    assert read(full).apps == {APP: BUCKET}
     with pytest.raises(Unproven):
-        read(good.ljust(MAX_PROFILE + 1))
+        read(full + b" ")
 
 
 # --- what is let be ------------------------------------------------------------------
@@ -302,6 +306,19 @@ def test_sizes() -> None:
 def test_times(changes: dict[str, Any], signed_at: float) -> None:
     """Dates and numbers are read alike; without a zone they are of UTC."""
     assert claiming(**changes).signed_at == signed_at
+
+
+def test_a_time_without_zone_is_the_same_everywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The zone of the reader's machine does not matter."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert claiming(iat="2026-11-22T12:00:00").signed_at == 1795348800
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 
 import coincurve
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pushd.errors import Unproven
@@ -114,6 +114,7 @@ def test_nothing_of_a_wrong_key_is_repeated() -> None:
         assert secret not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.text(max_size=140))
 def test_junk_is_refused(data: bytes, text: str) -> None:
     """Any other bytes are refused without another error."""
