@@ -111,8 +111,13 @@ class Servers:
         if running is None or running.done():
             self._receivers[server] = self._make(server)
             running = asyncio.create_task(self._receivers[server].run())
-            running.add_done_callback(lambda _: self._ended.set())
+            running.add_done_callback(self._over)
             self._running[server] = running
+
+    def _over(self, running: asyncio.Task[None]) -> None:
+        if not running.cancelled():
+            running.exception()  # seen: `wait` raises it, and `on_state` told of it
+        self._ended.set()
 
     async def _stop(self, server: str) -> None:
         receiver, running = self._receivers.pop(server), self._running.pop(server)

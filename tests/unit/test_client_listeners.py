@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
-from pushd.client import NotHandled, Received
-from pushd.client.listeners import Listeners
+from pushd.client import NotHandled, NotYet, Received
+from pushd.client.listeners import Duplicate, Listeners
 from pushd.client.transports import Recipient
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import From, Message
@@ -225,3 +225,56 @@ async def test_a_cancelled_listener_is_a_failure() -> None:
     case.listeners.add(wait, None)
     assert await case.outcome() == ["failed"]
     assert [RuntimeError] == [type(error) for error in case.errors]
+
+
+async def test_what_cannot_be_opened_yet_is_held_and_told_once() -> None:
+    """It is neither left nor acked, and who opens it again hears when."""
+    reason = ValueError("no answer")
+
+    def later(message: Received) -> None:
+        raise NotYet(3, reason)
+
+    case = Case(open=later)
+    for _ in range(2):
+        with pytest.raises(NotYet) as told:
+            await case.listeners.open(case.message)
+        assert told.value.seconds == 3
+    assert case.transport.calls == ["held", "held"]
+    assert case.errors == [reason]
+
+
+async def test_what_was_handled_before_is_acked_and_nobody_called() -> None:
+    """It came again, over another server or after a crash."""
+
+    def known(message: Received) -> None:
+        raise Duplicate
+
+    case = Case(open=known)
+    calls: list[Received] = []
+    case.listeners.add(calls.append, None)
+    assert await case.outcome() == ["handled"]
+    assert calls == []
+    assert case.errors == []
+
+
+async def test_an_ack_is_told_once() -> None:
+    """To whoever remembers what was handled."""
+    case = Case()
+    told: list[str] = []
+    case.message.on_ack = lambda: told.append("acked")
+    case.message.ack()
+    case.message.ack()
+    assert told == ["acked"]
+
+
+async def test_who_receives_hears_of_a_new_listener() -> None:
+    """And whether a message waits that nobody wanted before, once."""
+    case = Case()
+    told: list[bool] = []
+    case.listeners.on_add.append(told.append)
+    case.listeners.add(print, lambda m: False)
+    await case.outcome()
+    case.listeners.add(print, None)
+    case.listeners.add(print, None)
+    assert told == [False, True, False]
+    assert len(case.listeners) == 3
