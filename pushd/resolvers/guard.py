@@ -367,7 +367,13 @@ class _Sips(httpcore2.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> httpcore2.AsyncNetworkStream:
-        return _Sips(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        try:
+            return _Sips(
+                await self._stream.start_tls(ssl_context, server_hostname, timeout)
+            )
+        except asyncio.CancelledError:
+            await self.aclose()  # httpcore2 does so for other errors only
+            raise
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
