@@ -16,6 +16,8 @@ MAX_ANSWER = 1024 * 1024
 """Bytes of the longest answer of a hub; a page of a listing is the longest there is."""
 SLOWEST = 64 * 1024
 """Bytes per second below which a connection is given up."""
+SLACK = 64 * 1024
+"""Bytes the guard is told beyond a limit, as it counts small parts for more."""
 TIMEOUT = httpx2.Timeout(30.0, connect=10.0)
 """Seconds a hub may be silent; the cloud behind it may take long over a large file."""
 BUSY = frozenset({409, 429})
@@ -198,6 +200,7 @@ async def ask(http: httpx2.AsyncClient, patience: Patience, request: Request) ->
 
 async def _attempt(http: httpx2.AsyncClient, request: Request) -> Answer:
     """Ask once."""
+    extensions = {"limit": request.limit + SLACK}
     async with (
         asyncio.timeout(request.seconds),
         http.stream(
@@ -206,12 +209,12 @@ async def _attempt(http: httpx2.AsyncClient, request: Request) -> Answer:
             content=request.content,
             headers=list(request.headers),
             timeout=TIMEOUT,
-            extensions={"limit": request.limit},
+            extensions=extensions,
         ) as response,
     ):
-        body: bytes | None
         try:
             body = await response.aread()
         except Unfit:
-            body = None
-        return Answer(response.status_code, response.headers, body)
+            return Answer(response.status_code, response.headers, None)
+    fits = len(body) <= request.limit
+    return Answer(response.status_code, response.headers, body if fits else None)

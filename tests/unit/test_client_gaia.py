@@ -20,6 +20,7 @@ from pushd.client.gaia import (
     ProofRequired,
     TooLarge,
 )
+from pushd.client.gaia_hub import Request
 from pushd.errors import BadRequest
 from pushd.identity import ecies, jws
 from pushd.identity.ecies import CannotOpen
@@ -377,6 +378,14 @@ async def test_retry_after_is_honoured() -> None:
     with pytest.raises(Busy):
         await bucket.store("x", b"1")
     assert hub.asked == [INFO, STORE]
+
+
+def test_a_large_file_takes_its_time() -> None:
+    """Twenty megabytes may take minutes, there or back; a word half a minute."""
+    large = 20 * 1024 * 1024
+    assert Request("POST", HUB, bytes(large)).seconds == 350
+    assert Request("GET", HUB, limit=large).seconds == 350
+    assert Request("GET", HUB, limit=0).seconds == 30
 
 
 async def test_where_not_to_connect() -> None:
