@@ -18,7 +18,7 @@ from pushd.web.exchange import answer
 from pushd.web.messages import MAX_LIMIT, MAX_WAIT
 from pushd.web.problems import UpgradeRequired
 
-FEATURES = ("batch", "digest", "long-poll", "websocket")
+FEATURES = ("batch", "digest", "long-poll", "names", "websocket")
 """What of the protocol is served; a client may rely on no other part of it."""
 
 

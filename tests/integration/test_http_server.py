@@ -171,7 +171,7 @@ async def test_the_server_tells_what_it_allows(
     assert about["protocol"] == 1
     assert about["server"] == server.url
     assert about["durability"] == "fsync"
-    assert about["features"] == ["batch", "digest", "long-poll", "websocket"]
+    assert about["features"] == ["batch", "digest", "long-poll", "names", "websocket"]
     assert about["limits"]["payload"] == 4096
     assert about["limits"]["dedup"] == 7 * 86_400
     assert about["limits"]["body"] == 8 * 1024 * 1024

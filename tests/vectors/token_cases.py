@@ -311,7 +311,7 @@ def bad_here() -> Iterator[tuple[str, str, str, str]]:
 def bad_names() -> Iterator[tuple[str, str, str, str]]:
     """Names that are claimed and not proven."""
     mismatch = "name_mismatch"
-    for id, claims in (
+    claimed: list[tuple[str, Json]] = [
         ("of-another", {"sub": "bob.id.blockstack", "app": APP}),
         ("of-nobody", {"sub": "nobody.id.blockstack", "app": APP}),
         ("of-another-app", {"sub": "alice.id.blockstack", "app": "https://x.example"}),
@@ -319,7 +319,8 @@ def bad_names() -> Iterator[tuple[str, str, str, str]]:
         ("that-is-a-did", {"sub": ALICE.did, "app": APP}),
         ("that-is-empty", {"sub": "", "app": APP}),
         ("for-an-app-with-a-slash", {"sub": "alice.id.blockstack", "app": f"{APP}/"}),
-    ):
+    ]
+    for id, claims in claimed:
         yield f"a-name-{id}", "deliver", mismatch, token(deliver(**claims))
         yield f"an-owner-s-name-{id}", "receive", mismatch, token(receive(**claims))
     alone: Json = {"sub": "alice.id.blockstack"}
