@@ -134,14 +134,14 @@ class _Document(Struct, rename="camel"):
         ]
 
     def _methods(self) -> Iterator[_Method]:
-        """Yield the methods that are good for something, the best first.
+        """Yield the methods that are good for something, the best use first.
 
-        One that no relationship refers to may be there only for what it signed once. If
-        the document knows no relationships at all, its first method is meant.
+        One that no relationship refers to may be there only for what it signed once; but
+        a document that knows no relationships at all means them all.
         """
         relationships = [*self.key_agreement, *self.authentication, *self.assertion_method]
         if not relationships:
-            yield from self.verification_method[:1]
+            yield from self.verification_method
         by_id = {self._absolute(method.id): method for method in self.verification_method}
         for relation in relationships:
             if isinstance(relation, _Method):

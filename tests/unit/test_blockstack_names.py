@@ -276,14 +276,30 @@ async def test_an_api_out_of_order(answer: bytes | FetchFailed) -> None:
         await identify(places(answer))
 
 
-@pytest.mark.parametrize("reason", ["connect", "redirect", "size"])
-async def test_a_profile_that_cannot_be_fetched(reason: str) -> None:
-    """A bucket that is down tells nothing of the name."""
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(FetchFailed("connect"), id="connect"),
+        pytest.param(FetchFailed("redirect"), id="redirect"),
+        pytest.param(b" " * 10_000_000, id="size"),
+    ],
+)
+async def test_a_profile_that_cannot_be_fetched(
+    answer: bytes | FetchFailed, request: pytest.FixtureRequest
+) -> None:
+    """A bucket that is down tells nothing of the name, and is not spied on that way."""
     found = places()
-    found.table[PROFILE] = FetchFailed(reason)
+    found.table[PROFILE] = answer
     with pytest.raises(ResolverUnavailable) as caught:
         await identify(found)
-    assert reason not in str(caught.value)
+    assert request.node.callspec.id not in str(caught.value)
+
+
+async def test_a_long_profile() -> None:
+    """A profile may be longer than other documents, as it is written twice in the file."""
+    found = places()
+    found.table[PROFILE] = profile() + b" " * 200_000
+    assert (await identify(found)).did == BOB.did
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,19 @@ async def test_a_value_may_end_sooner() -> None:
         await desk.get("bob", ResolverUnavailable())
 
 
+async def test_a_value_ends_though_its_source_is_left_alone() -> None:
+    """A value is not used beyond its end while the source that failed is left alone."""
+    desk = Desk()
+    await desk.get("bob", "1+30")
+    desk.clock.now += 25
+    desk.cache.forget("bob")
+    assert await desk.get("bob", ResolverUnavailable()) == "1+30"
+    desk.clock.now += 4.9
+    assert desk.cache.known("bob") == "1+30"
+    desk.clock.now += 0.1
+    assert desk.cache.known("bob") is None
+
+
 async def test_forgetting_waits_ten_seconds() -> None:
     """What is to be forgotten is asked for anew, 10 s after the last time or later."""
     desk = Desk()
@@ -142,6 +155,9 @@ async def test_a_clock_set_back_does_not_prolong_belief() -> None:
     await desk.get("bob", "1")
     desk.clock.now -= 1
     assert desk.cache.known("bob") is None
+    with pytest.raises(ResolverUnavailable):
+        await desk.get("bob", ResolverUnavailable())
+    desk.clock.now -= 1
     assert await desk.get("bob", "2") == "2"
 
 
@@ -209,6 +225,18 @@ async def test_the_longest_unused_makes_place() -> None:
     assert desk.cache.known("c") == "c"  # and so it stays, and e has the last chance
     await desk.get("j", "j")
     assert [key for key in "acdefghij" if desk.cache.believed(key)] == list("acefghij")
+
+
+async def test_a_new_answer_keeps_its_place() -> None:
+    """A name in use keeps its place when it is asked for anew."""
+    desk = Desk(size=10)
+    for _ in range(2):
+        await desk.get("bob", "1")
+    desk.clock.now += 600
+    await desk.get("bob", "2")
+    for number in range(10):
+        await desk.get(str(number), "seen")
+    assert desk.cache.known("bob") == "2"
 
 
 async def test_two_at_once_ask_again() -> None:

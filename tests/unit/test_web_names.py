@@ -115,7 +115,7 @@ async def test_spellings_of_keys(method: dict[str, Any], key: PublicKey) -> None
     )
 
 
-METHODS = [multikey(EVE, "#old"), multikey(ED25519, "#ed"), multikey(BOB, f"{DID}#bob")]
+METHODS = [multikey(ED25519, "#ed"), multikey(EVE, "#old"), multikey(BOB, f"{DID}#bob")]
 
 
 @pytest.mark.parametrize(
