@@ -29,7 +29,7 @@ from collections.abc import (
 )
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from itertools import zip_longest
 from typing import Any
 
@@ -47,7 +47,7 @@ MAX_HEAD = 32 * 1024
 SIP = 4 * 1024
 """Bytes read at once, before others get their turn."""
 MIN_PART = 32
-"""Bytes a part of a body counts for at least: what a tiny one takes to read."""
+"""Bytes a part of a body costs at least; `SIP` of these costs are free."""
 KEEP_ALIVE = 4.0
 """Seconds an idle connection is kept for another request to the same origin; many
 servers close theirs after five."""
@@ -56,8 +56,6 @@ LOOKUP_THREADS = 16
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the addresses of a host and port, in order of preference (OSError: none)."""
-
-IPAddress = IPv4Address | IPv6Address
 
 # `ipaddress.is_global` calls multicast, 6to4 and NAT64 global, and changes with the
 # version of Python; so the registries are written out here (IANA, IPv4 and IPv6
@@ -283,8 +281,8 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
             host: A name, or an IP address without brackets.
             port: Its port.
             timeout: Seconds for the look-up and all attempts; None waits.
-            local_address: Where to connect from; None leaves it to the system.
-            socket_options: For the socket.
+            local_address: Of the interface; not used.
+            socket_options: Of the interface; not used.
 
         Raises:
             Refused: If one of its addresses is not allowed.
@@ -453,14 +451,15 @@ class _Body(httpx2.AsyncByteStream):
         headers = httpx2.Headers(self._answer.headers)
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise Unfit("encoding")
-        left = self._limit
+        size = cost = 0
         with _as_httpx_errors():
-            if int(headers.get("content-length", 0)) > left:
+            if int(headers.get("content-length", 0)) > self._limit:
                 raise Unfit("size")
             async with aclosing(self._answer.aiter_stream()) as parts:
                 async for part in parts:
-                    left -= max(len(part), MIN_PART)
-                    if left < 0:
+                    size += len(part)
+                    cost += max(len(part), MIN_PART)
+                    if size > self._limit or cost > self._limit + SIP:
                         raise Unfit("size")
                     yield part
 

@@ -238,6 +238,14 @@ async def test_a_file_in_other_words(answer: str) -> None:
         assert await fetcher.get(f"{host.url}/file.json") == b"{}"
 
 
+async def test_a_name_the_system_knows() -> None:
+    """It is looked up, and where it has addresses without anybody, the next is tried."""
+    async with answering(good()) as host:
+        at = f"localhost:{host.port}"
+        async with Fetcher(dev_hosts={at}, verify=TRUSTS_NOBODY) as fetcher:
+            assert await fetcher.get(f"http://{at}/") == b"{}"
+
+
 async def test_a_connection_is_used_again() -> None:
     """Files of one host come over one connection, while they come at all."""
 
@@ -368,15 +376,19 @@ async def test_a_body_without_end(chunk: bytes) -> None:
     assert await failure_of(answer, seconds=30) == "size"
 
 
+FREE = SIP // MIN_PART + 4
+"""How many tiny parts a body may have, with a limit of about as many bytes."""
+
+
 async def test_a_body_in_tiny_parts() -> None:
     """They cost more than they carry, so fewer are read than the limit has bytes."""
     few, many = (
         f"{JSON}Transfer-Encoding: chunked\r\n\r\n{parts * CHUNK}0\r\n\r\n"
-        for parts in (1000 // MIN_PART, 1000 // MIN_PART + 1)
+        for parts in (FREE, FREE + 1)
     )
     async with fetching(few) as (host, fetcher):
-        assert await fetcher.get(host.url, limit=1000) == b"x" * (1000 // MIN_PART)
-    assert await failure_of(many, limit=1000) == "size"
+        assert await fetcher.get(host.url, limit=FREE + 1) == b"x" * FREE
+    assert await failure_of(many, limit=FREE + 1) == "size"
 
 
 @pytest.mark.parametrize(

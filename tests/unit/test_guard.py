@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushd.resolvers.guard import (
+    MAX_HEAD,
     MAX_URL,
+    SIP,
     Guard,
     GuardedBackend,
     GuardedTransport,
@@ -634,6 +636,58 @@ async def test_a_name_server_that_never_answers() -> None:
     backend = GuardedBackend(Guard(), never, Network())
     with pytest.raises(httpcore2.ConnectTimeout):
         await backend.connect_tcp("example.com", 443, 0.01)
+
+
+class Flood(httpcore2.AsyncNetworkStream):
+    """Has always more to read, and never waits."""
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        """Read as much as there may be."""
+        return bytes(max_bytes)
+
+
+class FloodedNetwork(httpcore2.AsyncNetworkBackend):
+    """Connects to nothing but floods."""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the interface of httpcore2
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Connect."""
+        return Flood()
+
+
+async def test_a_flood_is_read_in_sips_and_others_get_their_turns() -> None:
+    """However much there is to read, the process goes on with its work."""
+    backend = GuardedBackend(Guard(), Names([PUBLIC]), FloodedNetwork())
+    stream = await backend.connect_tcp("example.com", 443)
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    sips = [len(await stream.read(65536)) for _ in range(MAX_HEAD // SIP)]
+    task.cancel()
+    assert sips == [SIP] * len(sips)
+    assert turns >= len(sips)
+
+
+async def test_a_host_that_does_not_come_to_the_point() -> None:
+    """The head of a response ends in time."""
+    backend = GuardedBackend(Guard(), Names([PUBLIC]), FloodedNetwork())
+    stream = await backend.connect_tcp("example.com", 443)
+    for _ in range(MAX_HEAD // SIP):
+        await stream.read(65536)
+    with pytest.raises(httpcore2.RemoteProtocolError):
+        await stream.read(65536)
 
 
 @pytest.mark.parametrize(
