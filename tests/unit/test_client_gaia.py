@@ -20,7 +20,7 @@ from pushd.client.gaia import (
     ProofRequired,
     TooLarge,
 )
-from pushd.client.gaia_hub import Request
+from pushd.client.gaia_hub import SLACK, Request
 from pushd.errors import BadRequest
 from pushd.identity import ecies, jws
 from pushd.identity.ecies import CannotOpen
@@ -133,6 +133,7 @@ async def test_a_file_that_is_too_large_to_read() -> None:
     assert await bucket.read("x", limit=5) is not None
     with pytest.raises(TooLarge):
         await bucket.read("x", limit=4)
+    assert hub.requests[-1].extensions["limit"] <= 4 + SLACK
 
 
 async def test_a_compressed_file_is_refused() -> None:
