@@ -28,7 +28,7 @@ from pushd.devhub.errors import (
     PreconditionFailedError,
     ValidationError,
 )
-from pushd.devhub.storage import Storage
+from pushd.devhub.storage import File, Storage
 from pushd.devhub.tokens import Gate, Scopes, challenge
 
 MEGABYTE = 1024 * 1024
@@ -148,8 +148,7 @@ class Gaia:
             scopes = self._check(request, place.bucket)
             _allow(scopes, "putFile", place)
             self._check_preconditions(request, place)
-            if self._limits.proofs_required and not place.path.endswith("/profile.json"):
-                raise NotEnoughProofError("Error fetching and verifying social proofs")
+            self._require_proofs(place)
             self._check_length(request)
             if scopes.archival and self._storage.read(*place) is not None:
                 self._storage.rename(*place, self._history(place.path))
@@ -169,8 +168,7 @@ class Gaia:
         with self._alone(place, "delete"):
             scopes = self._check(request, place.bucket)
             _allow(scopes, "deleteFile", place)
-            if self._limits.proofs_required and not place.path.endswith("/profile.json"):
-                raise NotEnoughProofError("Error fetching and verifying social proofs")
+            self._require_proofs(place)
             if scopes.archival:
                 self._storage.rename(*place, self._history(place.path))
             else:
@@ -188,6 +186,12 @@ class Gaia:
             yield
         finally:
             self._busy.remove(place)
+
+    def _require_proofs(self, place: Place) -> None:
+        # Only a profile in a directory passes without, not the one wallets write. The
+        # real hub means the other one, and gets it wrong.
+        if self._limits.proofs_required and not place.path.endswith("/profile.json"):
+            raise NotEnoughProofError("Error fetching and verifying social proofs")
 
     def _check_preconditions(self, request: Request, place: Place) -> None:
         if_match = request.headers.get("if-match")
@@ -270,33 +274,22 @@ class Gaia:
             return asked
         # Any scopes will do: the names of all files show, as they do on the real hub.
         scopes = self._check(request, bucket)
-        paths = self._storage.paths(bucket)
-        number = _page(asked.get("page")) if paths else 0
+        files = self._storage.files(bucket)
+        number = _page(asked.get("page")) if files else 0
         first = number * self._limits.page_size
-        page = paths[first : first + self._limits.page_size]
+        page = files[first : first + self._limits.page_size]
         # Once there is a second page the disk driver calls none the last: a client has to
         # stop at an empty one, too.
-        following = None if len(page) == len(paths) else str(number + 1)
-        shown = [path for path in page if not (scopes.archival and _is_history(path))]
-        entries: list[Any] = list(shown)
-        if asked.get("stat"):
-            entries = [self._stat(bucket, path) for path in shown]
-        if page and not shown and following is not None:
+        following = None if len(page) == len(files) else str(number + 1)
+        stat = bool(asked.get("stat"))
+        entries: list[Any] = [
+            _stat(path, file) if stat else path
+            for path, file in page
+            if not (scopes.archival and _is_history(path))
+        ]
+        if page and not entries and following is not None:
             entries = [None]  # so that it is not taken for an empty page
         return JSONResponse({"entries": entries, "page": following}, status_code=202)
-
-    def _stat(self, bucket: str, path: str) -> dict[str, Any]:
-        file = self._storage.read(bucket, path)
-        if file is None:  # deleted meanwhile
-            return {"exists": False, "name": path}
-        return {
-            "exists": True,
-            "etag": file.etag,
-            "contentLength": len(file.content),
-            "contentType": file.content_type,
-            "lastModifiedDate": round(file.modified),
-            "name": path,
-        }
 
     async def _revoke_all(self, request: Request) -> Response:
         bucket = _bucket(request)
@@ -438,6 +431,17 @@ def _page(marker: Any) -> int:
     if not re.fullmatch(r"[0-9]+", str(marker)):
         raise HubError
     return int(str(marker))
+
+
+def _stat(path: str, file: File) -> dict[str, Any]:
+    return {
+        "exists": True,
+        "etag": file.etag,
+        "contentLength": len(file.content),
+        "contentType": file.content_type,
+        "lastModifiedDate": round(file.modified),
+        "name": path,
+    }
 
 
 def _is_history(path: str) -> bool:

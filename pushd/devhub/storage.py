@@ -107,15 +107,14 @@ class Storage:
         self._keep(bucket, new, file)
         self._buckets[bucket][new] = file
 
-    def paths(self, bucket: str) -> list[str]:
-        """List the files of a bucket, each directory in alphabetical order."""
-        return sorted(self._buckets.get(bucket, {}), key=lambda path: path.split("/"))
+    def files(self, bucket: str) -> list[tuple[str, File]]:
+        """List paths and files of a bucket, each directory in alphabetical order."""
+        files = list(self._buckets.get(bucket, {}).items())
+        return sorted(files, key=lambda entry: entry[0].split("/"))
 
     def size(self, bucket: str) -> int:
         """Return how many bytes all files of a bucket have."""
-        return sum(
-            len(file.content) for file in list(self._buckets.get(bucket, {}).values())
-        )
+        return sum(len(file.content) for _, file in self.files(bucket))
 
     def _take(self, bucket: str, path: str) -> File:
         file = self._buckets.get(bucket, {}).pop(path, None)
