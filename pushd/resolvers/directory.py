@@ -101,7 +101,8 @@ class Directory:
         key, servers = identity.key, identity.servers
         if identity.bucket is not None and not (key is not None and servers):
             published = await self._published.get(
-                (identity.bucket, app), partial(self._ask_bucket, identity, app)
+                (identity.bucket, app),
+                partial(self._ask_bucket, identity.bucket, app, identity.key),
             )
             key, servers = key or published.key, servers or published.servers
         return Destination(did=identity.did, key=key, servers=servers, proof=identity.proof)
@@ -119,6 +120,7 @@ class Directory:
         source = self._source(name)
         identity = await source.identify(name, validate_app(app), now=self._clock())
         if identity.signed_at is not None:
+            # Who gets a name from another signs anew, so the owner need not be known.
             if identity.signed_at < self._newest_proofs.get(name, -inf):
                 raise Outdated("The proof of the name is older than one seen before.")
             self._newest_proofs.add(name, identity.signed_at)
@@ -133,9 +135,10 @@ class Directory:
             raise Unproven(f"No {form.value} is looked up here.")
         return source
 
-    async def _ask_bucket(self, identity: Identity, app: str) -> "_Published":
-        """Ask a bucket for its contact document, or else for the key alone."""
-        bucket = identity.bucket or ""
+    async def _ask_bucket(
+        self, bucket: str, app: str, key: PublicKey | None
+    ) -> "_Published":
+        """Ask a bucket for its contact document, or else for the key if it is not known."""
         address = bucket_address(bucket)
         data = await fetch(self._fetcher, bucket + PATH)
         now = self._clock()
@@ -146,7 +149,7 @@ class Directory:
                 servers=contact.servers,
                 expires=inf if contact.expires is None else contact.expires,
             )
-        key = identity.key or await self._ask_for_key(bucket, address)
+        key = key or await self._ask_for_key(bucket, address)
         # That there is no document is believed no longer than that there is no name.
         return _Published(key=key, servers=(), expires=now + NEGATIVE)
 

@@ -1,10 +1,11 @@
 """Asking the places where it is told who a name is, and what each kind of silence means.
 
 A source's own API is trusted: what it should not say means that it is out of order. A
-user's place is not: what does not verify there proves nothing. Of neither is it told why
-it did not answer, as the one who asks may have chosen the place.
+user's place is not: what does not verify there proves nothing. Why one did not answer is
+told to the log alone, as the one who asks may have chosen the place.
 """
 
+import logging
 from collections.abc import Collection, Sequence
 from typing import TypeVar
 
@@ -16,6 +17,8 @@ from pushd.identity.documents import MAX_DOCUMENT
 from pushd.identity.keys import BTC_ADDR, PublicKey
 from pushd.identity.names import bucket_address
 from pushd.resolvers.fetch import JSON_TYPES, Fetcher, FetchFailed
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -39,6 +42,7 @@ async def ask_api(fetcher: Fetcher, url: str, shape: type[T], *, nothing: str) -
     try:
         return msgspec.json.decode(data, type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        _note(url, "shape")
         raise ResolverUnavailable(
             "A name cannot be looked up: its source does not answer as it should."
         ) from None
@@ -58,10 +62,17 @@ async def fetch(
     """
     try:
         return await fetcher.get(url, limit=limit, types=types)
-    except FetchFailed:
+    except FetchFailed as error:
+        _note(url, error.reason)
         raise ResolverUnavailable(
             "A name cannot be looked up: a place where it is told does not answer."
         ) from None
+
+
+def _note(url: str, reason: str) -> None:
+    """Tell the operator who asks for it which host did not answer, and why."""
+    host = url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    log.debug("no answer on the way from a name", extra={"host": host, "reason": reason})
 
 
 def bucket_of(key: PublicKey, url: str) -> str:

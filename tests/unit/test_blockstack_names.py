@@ -302,6 +302,20 @@ async def test_a_long_profile() -> None:
     assert (await identify(found)).did == BOB.did
 
 
+async def test_why_it_failed_is_told_to_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An operator who wants to know which host failed, and why, finds it in the log."""
+    caplog.set_level("DEBUG", "pushd")
+    found = places(record(zonefile='_http._tcp URI 10 1 "https://eve:secret@x.example/p"'))
+    found.table["https://eve:secret@x.example/p"] = FetchFailed("connect")
+    for broken in (found, places(b"{}")):
+        with pytest.raises(ResolverUnavailable):
+            await identify(broken)
+    told = [(vars(entry)["host"], vars(entry)["reason"]) for entry in caplog.records]
+    assert told == [("x.example", "connect"), ("names.example", "shape")]
+
+
 @pytest.mark.parametrize(
     "text", [b"", b"<html>", b"{}", b"[]", b"[{}]", b'[{"token":"a.b.c"}]']
 )
