@@ -15,11 +15,19 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pushd import __version__, talk
-from pushd.client import StreamClosed, Unreachable
-from pushd.errors import ConfigurationError, PushdError
+from pushd.client import GaiaError, NoBucket, NotReachable, StreamClosed, Unreachable
+from pushd.errors import ConfigurationError, PushdError, Unproven
 from pushd.identity.keys import Algorithm
 from pushd.identity.tokens import make_token
-from pushd.keyfiles import contact_path, create_key, read_contact, read_key
+from pushd.keyfiles import (
+    Account,
+    contact_path,
+    create_key,
+    is_file,
+    read_account,
+    read_contact,
+    read_key,
+)
 from pushd.settings import Settings, variable
 
 app = typer.Typer(
@@ -34,20 +42,63 @@ app = typer.Typer(
 )
 
 SERVER, KEYS, MESSAGES = "Server", "Keys and tokens", "Messages"
+HOME = "Home, where the key file does not say it"
 
 KeyOption = Annotated[
     Path, typer.Option("--key", metavar="FILE", help="Who speaks: a file of `keygen`.")
 ]
-ServerOption = Annotated[
-    str,
+ServersOption = Annotated[
+    list[str] | None,
     typer.Option(
+        "--server",
         metavar="URL",
-        help="The server, by the URL it calls its own; tokens are made for it alone.",
+        help="The server, by the URL it calls its own; tokens are made for it alone."
+        " Repeat it for more, the preferred one first.",
+        show_default="of the key file, or http://127.0.0.1:8480",
     ),
 ]
-ToOption = Annotated[
-    str,
-    typer.Option(metavar="DID|FILE", help="Who gets it: a DID, or a contact file."),
+AppOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ORIGIN",
+        help="The app, a web origin like `https://app.example`; names belong to one.",
+        rich_help_panel=HOME,
+    ),
+]
+NameOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Your own, like `alice.id.blockstack`.", rich_help_panel=HOME
+    ),
+]
+HubOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="The Gaia hub that takes your files: your messages, and how to reach you.",
+        rich_help_panel=HOME,
+    ),
+]
+NamesApiOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help="Where Blockstack names are looked up.", rich_help_panel=HOME
+    ),
+]
+BnsApiOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help="Where `.btc` names are looked up.", rich_help_panel=HOME
+    ),
+]
+DevHostsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dev-host",
+        metavar="HOST:PORT",
+        help="A host for development, where http is good enough. Repeat it for more.",
+        rich_help_panel=HOME,
+    ),
 ]
 DEFAULT_SERVER = "http://127.0.0.1:8480"
 
@@ -60,8 +111,12 @@ def main() -> None:
         _fail(str(error), status=2)
     except PushdError as error:
         _fail(f"{error.detail} ({error.code})", status=1)
-    except (Unreachable, StreamClosed) as error:
+    except _FAILURES as error:
         _fail(str(error), status=1)
+
+
+_FAILURES = (GaiaError, NoBucket, NotReachable, StreamClosed, Unproven, Unreachable)
+"""What may happen to whoever asked for something that could have been."""
 
 
 def _fail(sentence: str, *, status: int) -> None:
@@ -267,14 +322,31 @@ def keygen(
         Algorithm,
         typer.Option(help="`ES256K` is secp256k1, the one kind that can be encrypted to."),
     ] = Algorithm.ES256K,
+    app: AppOption = None,
+    name: NameOption = None,
+    hub: HubOption = None,
+    server: ServersOption = None,
+    names_api: NamesApiOption = None,
+    bns_api: BnsApiOption = None,
+    dev_host: DevHostsOption = None,
 ) -> None:
     """Make a key, and so an identity.
 
     The private key goes to *FILE*, which only you can read; nothing that is there already
     is overwritten. What others need to write to you, the DID and the public key, goes to
-    `<FILE>.pub.json` beside it and to the standard output.
+    `<FILE>.pub.json` beside it and to the standard output. App, name, hub and servers go
+    to *FILE* too, so that no other command needs to be told them.
     """
-    key = create_key(file, algorithm)
+    account = Account().updated(
+        app=app,
+        name=name,
+        hub=hub,
+        servers=tuple(map(talk.canonical, server or ())),
+        names_api=names_api,
+        bns_api=bns_api,
+        dev_hosts=tuple(dev_host or ()),
+    )
+    key = create_key(file, algorithm, account)
     typer.echo(f"did         {key.did}")
     typer.echo(f"public key  {key.public.raw.hex()}")
     typer.echo(f"{file} stays yours; {contact_path(file)} is for others.", err=True)
@@ -296,7 +368,7 @@ def token(
             help="With `deliver`: a recipient. Repeat it for up to 100.",
         ),
     ] = None,
-    server: ServerOption = DEFAULT_SERVER,
+    server: ServersOption = None,
     lifetime: Annotated[
         int,
         typer.Option(
@@ -320,7 +392,7 @@ def token(
     typer.echo(
         make_token(
             read_key(key),
-            audience=talk.canonical(server),
+            audience=_account(key, server).servers,
             scope=" ".join(sorted(scopes)),
             to=[read_contact(one).did for one in to or ()],
             now=time.time(),
@@ -330,17 +402,33 @@ def token(
     )
 
 
+def _account(path: Path, server: list[str] | None, **flags: Any) -> Account:
+    """Return where the owner of a key file is at home; flags count more than the file."""
+    servers = tuple(map(talk.canonical, server or ()))
+    account = read_account(path).updated(servers=servers, **flags)
+    return account if account.servers else account.updated(servers=(DEFAULT_SERVER,))
+
+
 # --- messages ------------------------------------------------------------------------
 
 
 @app.command(rich_help_panel=MESSAGES)
 def send(
     key: KeyOption,
-    to: ToOption,
-    message_id: Annotated[
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|DID|FILE",
+            help="Who gets it: a name, a DID, or a contact file. With a name, key and"
+            " servers are found where its owner published them.",
+        ),
+    ],
+    message: Annotated[
         str | None,
         typer.Argument(
-            metavar="ID", help="The message ID to encrypt; without it a random one."
+            metavar="TEXT",
+            help="What to say. Without a hub to keep it, this is the ID of a message that"
+            " is kept elsewhere; a random one if it is not given.",
         ),
     ] = None,
     to_key: Annotated[
@@ -353,15 +441,15 @@ def send(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Read URL of your bucket, where the message itself is; without it the"
-            f" bucket of your key under {talk.GAIA}.",
+            help="Read URL of your bucket, where the message already is under its ID;"
+            f" without it, and without a hub, the bucket of your key under {talk.GAIA}.",
         ),
     ] = None,
     raw: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="Send this payload as it is, encrypt nothing."),
     ] = None,
-    server: ServerOption = DEFAULT_SERVER,
+    server: ServersOption = None,
     give_up_after: Annotated[
         float,
         typer.Option(
@@ -370,23 +458,48 @@ def send(
             help="How long to try again where no server answers, or a busy one.",
         ),
     ] = 10,
+    app: AppOption = None,
+    name: NameOption = None,
+    hub: HubOption = None,
+    names_api: NamesApiOption = None,
+    bns_api: BnsApiOption = None,
+    dev_host: DevHostsOption = None,
 ) -> None:
-    """Deliver an encrypted message ID, and print the id the mailbox gave it.
+    """Send a message, and print the id the recipient's mailbox gave it.
 
-    A message itself stays in its sender's bucket. What is delivered is its ID in an
-    envelope that only the recipient can open; the server sees who wrote to whom.
+    The message stays in your bucket, encrypted to the recipient. What is delivered is its
+    ID, in an envelope that only the recipient can open; the server sees who wrote to whom.
     """
-    if raw is not None and message_id is not None:
-        raise ConfigurationError("A payload is either --raw or an ID, not both.")
-    sender, recipient = read_key(key), read_contact(to, to_key)
+    if raw is not None and message is not None:
+        raise ConfigurationError("A payload is either --raw or a text, not both.")
+    sender = read_key(key)
+    account = _account(
+        key,
+        server,
+        app=app,
+        name=name,
+        hub=hub,
+        names_api=names_api,
+        bns_api=bns_api,
+        dev_hosts=tuple(dev_host or ()),
+    )
+    whole = account.app is not None and account.hub is not None
+    if whole and raw is None and bucket is None:
+        if message is None:
+            raise ConfigurationError("There is nothing to send: give a text.")
+        recipient = talk.recipient(to, to_key, account)
+        client = talk.client(sender, account, give_up_after=give_up_after)
+        typer.echo(asyncio.run(talk.send_message(client, recipient, message)))
+        return
+    contact = read_contact(to, to_key)
     payload = raw
     if payload is None:
-        payload = talk.seal(sender, recipient, message_id, bucket)
-    sending = talk.send(
+        payload = talk.seal(sender, contact, message, bucket)
+    sending = talk.send_sealed(
         sender,
-        recipient.did,
+        contact.did,
         payload,
-        server=talk.canonical(server),
+        server=account.servers[0],
         give_up_after=give_up_after,
     )
     typer.echo(asyncio.run(sending))
@@ -395,7 +508,7 @@ def send(
 @app.command(rich_help_panel=MESSAGES)
 def listen(
     key: KeyOption,
-    server: ServerOption = DEFAULT_SERVER,
+    server: ServersOption = None,
     state_dir: Annotated[
         Path | None,
         typer.Option(
@@ -414,18 +527,129 @@ def listen(
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line, for scripts.")
     ] = False,
+    app: AppOption = None,
+    name: NameOption = None,
+    names_api: NamesApiOption = None,
+    bns_api: BnsApiOption = None,
+    dev_host: DevHostsOption = None,
 ) -> None:
     """Show messages as they arrive, the unread ones first, and acknowledge them.
 
-    An envelope encrypted to your key is shown opened, anything else as the beginning of
-    its payload. A lost connection comes back by itself.
+    With an app, from the key file or by `--app`, each is fetched from its sender's bucket,
+    verified, and shown with the sender's name if that is proven; what cannot be is told,
+    and stays unread. Without an app only envelopes are opened. A lost connection comes
+    back by itself.
     """
-    listening = talk.listen(
-        read_key(key),
-        server=talk.canonical(server),
-        state_dir=state_dir,
-        count=count,
-        ack=not no_ack,
-        json=json,
+    owner = read_key(key)
+    account = _account(
+        key,
+        server,
+        app=app,
+        name=name,
+        names_api=names_api,
+        bns_api=bns_api,
+        dev_hosts=tuple(dev_host or ()),
     )
-    asyncio.run(listening)
+    how: dict[str, Any] = {
+        "state_dir": state_dir,
+        "count": count,
+        "ack": not no_ack,
+        "json": json,
+    }
+    if account.app is not None:
+        asyncio.run(talk.listen(owner, account, **how))
+    else:
+        asyncio.run(talk.listen_sealed(owner, server=account.servers[0], **how))
+
+
+# --- contact documents ---------------------------------------------------------------
+
+contact_commands = typer.Typer(
+    name="contact",
+    help="Say how to write to you, and see what others say of themselves.",
+    no_args_is_help=True,
+)
+app.add_typer(contact_commands, rich_help_panel=KEYS)
+
+
+@contact_commands.command()
+def publish(
+    key: KeyOption,
+    server: ServersOption = None,
+    app: AppOption = None,
+    hub: HubOption = None,
+    dev_host: DevHostsOption = None,
+) -> None:
+    """Write your contact document and your public key into your bucket.
+
+    They say to others how to encrypt to you and at which servers you are, the preferred
+    one first; published anew with other servers, you have moved. What is right already is
+    left as it is. Prints the paths that were written.
+    """
+    dev_hosts = tuple(dev_host or ())
+    account = _account(key, server, app=app, hub=hub, dev_hosts=dev_hosts)
+    for path in asyncio.run(talk.publish(talk.client(read_key(key), account))):
+        typer.echo(path)
+
+
+@contact_commands.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who to look up.")],
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A file of `keygen` that says the rest."),
+    ] = None,
+    app: AppOption = None,
+    names_api: NamesApiOption = None,
+    bns_api: BnsApiOption = None,
+    dev_host: DevHostsOption = None,
+) -> None:
+    """Look up a name, and print who it is, how that is known, and how to write to them."""
+    account = (Account() if key is None else read_account(key)).updated(
+        app=app, names_api=names_api, bns_api=bns_api, dev_hosts=tuple(dev_host or ())
+    )
+    found = asyncio.run(talk.reach(account, name))
+    typer.echo(f"did         {found.did}")
+    typer.echo(f"proof       {found.proof}")
+    typer.echo(f"public key  {'none' if found.key is None else found.key.raw.hex()}")
+    for server in found.servers:
+        typer.echo(f"server      {server}")
+    if not found.servers:
+        typer.echo("server      none: it cannot be reached by push")
+
+
+@contact_commands.command()
+def verify(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|NAME", help="A contact document, or whose in their bucket."
+        ),
+    ],
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A file of `keygen` that says the rest."),
+    ] = None,
+    of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DID",
+            help="Whose the file has to be; without it, of whoever the key in it is.",
+        ),
+    ] = None,
+    app: AppOption = None,
+    names_api: NamesApiOption = None,
+    bns_api: BnsApiOption = None,
+    dev_host: DevHostsOption = None,
+) -> None:
+    """Tell whether a contact document is good; if it is not, why, with exit status 1."""
+    account = (Account() if key is None else read_account(key)).updated(
+        app=app, names_api=names_api, bns_api=bns_api, dev_hosts=tuple(dev_host or ())
+    )
+    if is_file(what):
+        did, servers = talk.verify_contact(Path(what), account, of)
+    else:
+        found = asyncio.run(talk.reach(account, what))
+        did, servers = found.did, found.servers
+    listed = ", ".join(servers) or "no server"
+    typer.echo(f"Good: {did} is at {listed}.")

@@ -1,4 +1,7 @@
-"""Keys on disk: a private one its owner alone can read, a contact to give to others."""
+"""Keys on disk: a private one its owner alone can read, a contact to give to others.
+
+Beside the private key stands what its owner always says with it: name, app, hub, servers.
+"""
 
 import os
 from pathlib import Path
@@ -13,13 +16,41 @@ from pushd.identity.keys import Algorithm, PrivateKey, PublicKey, validate_did
 T = TypeVar("T", bound=Struct)
 
 
-class KeyFile(Struct):
+class Account(Struct, frozen=True, omit_defaults=True):
+    """Where an identity is at home; nothing of it is secret.
+
+    Attributes:
+        app: Web origin of the app; None: the key is used without any.
+        name: Name the identity claims there; None claims none.
+        hub: URL of the Gaia hub that keeps its files; None: it keeps none.
+        servers: Its message servers in order of preference.
+        names_api: URL of the API that knows Blockstack names; None knows none.
+        bns_api: URL of the API that knows `.btc` names; None knows none.
+        dev_hosts: Development hosts as `host:port`, where http is allowed.
+    """
+
+    app: str | None = None
+    name: str | None = None
+    hub: str | None = None
+    servers: tuple[str, ...] = ()
+    names_api: str | None = None
+    bns_api: str | None = None
+    dev_hosts: tuple[str, ...] = ()
+
+    def updated(self, **changes: str | tuple[str, ...] | None) -> "Account":
+        """Return it with what is said of it here; None and nothing change nothing."""
+        said = {name: value for name, value in changes.items() if value}
+        return msgspec.structs.replace(self, **said)
+
+
+class KeyFile(Struct, omit_defaults=True):
     """What the file of a private key holds, keys in hexadecimal."""
 
     algorithm: Algorithm
     did: str
     public_key: str
     private_key: str
+    account: Account = Account()
 
 
 class Contact(Struct):
@@ -60,7 +91,11 @@ def contact_path(path: Path) -> Path:
     return path.with_suffix(".pub.json")
 
 
-def create_key(path: Path, algorithm: Algorithm = Algorithm.ES256K) -> PrivateKey:
+def create_key(
+    path: Path,
+    algorithm: Algorithm = Algorithm.ES256K,
+    account: Account | None = None,
+) -> PrivateKey:
     """Make a key and write it where nothing is yet, with the contact beside it.
 
     Raises:
@@ -68,7 +103,8 @@ def create_key(path: Path, algorithm: Algorithm = Algorithm.ES256K) -> PrivateKe
     """
     key = PrivateKey.generate(algorithm)
     public = key.public.raw.hex()
-    _write(path, KeyFile(algorithm, key.did, public, key.to_hex()), mode=0o600)
+    file = KeyFile(algorithm, key.did, public, key.to_hex(), account or Account())
+    _write(path, file, mode=0o600)
     _write(contact_path(path), Contact(key.did, public, algorithm), mode=0o644)
     return key
 
@@ -86,11 +122,41 @@ def read_key(path: Path) -> PrivateKey:
         raise ConfigurationError(f"{path}: {error}") from None
 
 
+def read_account(path: Path) -> Account:
+    """Read what stands beside a private key.
+
+    Raises:
+        ConfigurationError: If there is none in this file.
+    """
+    return _read(path, KeyFile).account
+
+
+def write_account(path: Path, account: Account) -> None:
+    """Replace what stands beside a private key; the key stays.
+
+    Raises:
+        ConfigurationError: If there is none in this file, or it cannot be written.
+    """
+    file = _read(path, KeyFile)
+    if file.account == account:
+        return
+    file.account = account
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    _write(draft, file, mode=0o600)
+    draft.replace(path)
+
+
+def is_file(text: str) -> bool:
+    """Tell the path of a file from a name, which may look alike: `bob.pub.json`."""
+    return text.endswith(".json") or Path(text).is_file()
+
+
 def read_contact(to: str, public_key: str | None = None) -> Contact:
     """Find out who is meant.
 
     Args:
-        to: The path of a contact file, or a DID.
+        to: The path of a contact file, or the DID of a mailbox.
         public_key: The key in hexadecimal, where `to` is a DID that does not tell it.
 
     Raises:

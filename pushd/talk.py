@@ -3,10 +3,13 @@
 import asyncio
 import signal
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import msgspec
+from msgspec import Struct
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,15 +22,18 @@ from rich.text import Text
 
 from pushd.client import (
     CannotOpen,
+    Client,
     CursorStore,
     Envelope,
     FileCursors,
+    Incoming,
     MemoryCursors,
     NotHandled,
     Phase,
     PrivateKey,
     Received,
     Receiver,
+    Recipient,
     Sender,
     Status,
     new_id,
@@ -35,10 +41,16 @@ from pushd.client import (
 )
 from pushd.client import seal as seal_envelope
 from pushd.errors import BadRequest, ConfigurationError
-from pushd.identity.keys import BTC_ADDR
-from pushd.keyfiles import Contact
+from pushd.identity.contact import read_contact as read_contact_document
+from pushd.identity.documents import read_json
+from pushd.identity.keys import BTC_ADDR, PublicKey
+from pushd.identity.names import is_name
+from pushd.keyfiles import Account, Contact, is_file, read_contact
 from pushd.logs import printable
 from pushd.protocol.urls import canonical_url
+from pushd.resolvers.base import Destination
+from pushd.resolvers.compose import make_directory
+from pushd.resolvers.fetch import Fetcher
 
 GAIA = "https://gaia.blockstack.org/hub/"
 """Where a bucket is read that its owner did not put anywhere else."""
@@ -87,7 +99,7 @@ def seal(sender: PrivateKey, recipient: Contact, id: str | None, bucket: str | N
         raise ConfigurationError(f"{recipient.did}: {error}") from None
 
 
-async def send(
+async def send_sealed(
     sender: PrivateKey, to: str, payload: str, *, server: str, give_up_after: float
 ) -> str:
     """Deliver a payload, and return the id the mailbox gave it.
@@ -107,7 +119,125 @@ async def send(
         return (await line.send(to, payload)).id
 
 
-async def listen(
+def client(key: PrivateKey, account: Account, **options: Any) -> Client:
+    """Make the client of somebody.
+
+    Args:
+        key: Who it is.
+        account: Where they are at home.
+        options: Arguments of `Client`.
+
+    Raises:
+        ConfigurationError: If that is not said, or not as it has to be.
+    """
+    settings = msgspec.structs.asdict(account) | {"app": _app(account)} | options
+    try:
+        return Client(key, **settings)
+    except BadRequest as error:
+        raise ConfigurationError(error.detail) from None
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+async def send_message(sender: Client, to: str | Recipient, content: str) -> str:
+    """Send a message, and return the id the recipient's mailbox gave it.
+
+    Raises:
+        Exception: What `Client.send` raises.
+    """
+    async with sender:
+        return (await sender.send(to, content)).accepted.id
+
+
+async def publish(owner: Client) -> list[str]:
+    """Publish contact document and key, and return the paths that were written.
+
+    Raises:
+        Exception: What `Client.publish` raises.
+    """
+    async with owner:
+        return await owner.publish()
+
+
+def recipient(to: str, public_key: str | None, account: Account) -> str | Recipient:
+    """Return whom to send to.
+
+    Args:
+        to: A name, a DID, or the path of a contact file.
+        public_key: The key in hexadecimal, where `to` is a DID that does not tell it.
+        account: Where the sender is at home; somebody known by key alone is expected at
+            the same servers.
+
+    Raises:
+        ConfigurationError: If it is nothing of that.
+    """
+    if is_name(to) and not is_file(to):
+        return to
+    return Recipient(read_contact(to, public_key).key(), account.servers)
+
+
+async def reach(account: Account, name: str) -> Destination:
+    """Find out how to write to a name.
+
+    Raises:
+        ConfigurationError: If it is not said in which app.
+        Unproven: If it is nobody's, or not proven.
+        PushdError: If it is no name, or nobody can tell right now.
+    """
+    app = _app(account)
+    async with Fetcher(dev_hosts=account.dev_hosts) as fetcher:
+        directory = make_directory(
+            fetcher=fetcher,
+            names_api=account.names_api,
+            bns_api=account.bns_api,
+            names_file=None,
+        )
+        return await directory.reach(name, app)
+
+
+def verify_contact(
+    path: Path, account: Account, did: str | None
+) -> tuple[str, Sequence[str]]:
+    """Verify a contact document on disk.
+
+    Args:
+        path: Of the document.
+        account: Says for which app it has to be.
+        did: Whose it has to be; None: of whoever the key in it is.
+
+    Returns:
+        Whose it is, and the servers it names.
+
+    Raises:
+        ConfigurationError: If there is no such file, or the app is not said.
+        Unproven: If it is not good.
+    """
+    app = _app(account)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}.") from None
+    if did is None:
+        plain = read_json(data, _PlainContact, "contact document")
+        did = PublicKey.from_hex(plain.public_key).did
+    address = did.removeprefix(BTC_ADDR)
+    contact = read_contact_document(data, address=address, app=app, now=time.time())
+    return contact.did, contact.servers
+
+
+class _PlainContact(Struct, rename="camel"):
+    """What a contact document says to people, and nobody has to believe."""
+
+    public_key: str
+
+
+def _app(account: Account) -> str:
+    if account.app is None:
+        raise ConfigurationError("Names belong to an app: say --app, or --key.")
+    return account.app
+
+
+async def listen_sealed(
     key: PrivateKey,
     *,
     server: str,
@@ -116,7 +246,7 @@ async def listen(
     ack: bool = True,
     json: bool = False,
 ) -> None:
-    """Show messages until SIGINT, SIGTERM, or enough of them.
+    """Show payloads until SIGINT, SIGTERM, or enough of them.
 
     Args:
         key: The mailbox owner's.
@@ -130,42 +260,65 @@ async def listen(
         ConfigurationError: If what was remembered cannot be read.
         StreamClosed: If the server does not want this client back.
     """
-    screen = Screen(key, server, json=json)
-    enough = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, enough.set)
-
-    def show(message: Received) -> None:
-        if enough.is_set():
-            raise NotHandled
-        screen.show(message)
-        if screen.shown == count:
-            enough.set()
-
+    screen = Screen(key, count, json=json)
     receiver = Receiver(
         key,
         server=server,
-        cursor_store=await _cursors(key.did, server, state_dir),
+        cursor_store=await _cursors(key.did, (server,), state_dir),
         ack="auto" if ack else "manual",
     )
-    receiver.on_state(screen.state)
-    receiver.listen(show)
+    receiver.on_state(partial(screen.state, server))
+    receiver.listen(screen.show_sealed)
     running = asyncio.create_task(receiver.run())
-    waiting = asyncio.create_task(enough.wait())
     with screen:
-        await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+        await screen.enough_or(running)
         await receiver.stop()
-        waiting.cancel()
         await running
 
 
-async def _cursors(did: str, server: str, state_dir: Path | None) -> CursorStore:
+async def listen(
+    key: PrivateKey,
+    account: Account,
+    *,
+    state_dir: Path | None = None,
+    count: int | None = None,
+    ack: bool = True,
+    json: bool = False,
+) -> None:
+    """Show messages until SIGINT, SIGTERM, or enough of them.
+
+    Args:
+        key: The recipient's.
+        account: Where they are at home; its app and its servers are said.
+        state_dir: Where to remember what was read; None begins at the first unread.
+        count: How many messages are enough; None never has enough.
+        ack: Whether what was shown is acked.
+        json: Whether to show one JSON object a line.
+
+    Raises:
+        ConfigurationError: If what was remembered cannot be read.
+        StreamClosed: If no server wants this client back.
+    """
+    await _cursors(key.did, account.servers, state_dir)
+    screen = Screen(key, count, json=json)
+    recipient = client(key, account, state_dir=state_dir, ack="auto" if ack else "manual")
+    recipient.on_state(screen.state)
+    recipient.on_error(screen.show_error)
+    recipient.listen(screen.show)
+    with screen:
+        async with recipient:
+            running = asyncio.create_task(recipient.wait())
+            await screen.enough_or(running)
+        await running
+
+
+async def _cursors(did: str, servers: Sequence[str], state_dir: Path | None) -> CursorStore:
     if state_dir is None:
         return MemoryCursors()
     cursors = FileCursors(state_dir)
     try:
-        await cursors.load(did, server)
+        for server in servers:
+            await cursors.load(did, server)
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"--state-dir: {error}") from None
     return cursors
@@ -176,58 +329,92 @@ class Screen:
 
     Args:
         key: Opens what is sealed to it.
-        server: Where it listens.
+        count: How many messages are enough; None never has enough.
         json: Whether a message is shown as JSON.
-
-    Attributes:
-        shown: How many messages were.
     """
 
-    def __init__(self, key: PrivateKey, server: str, *, json: bool):
-        self.shown = 0
+    def __init__(self, key: PrivateKey, count: int | None, *, json: bool):
         self._key = key
-        self._server = server
+        self._count = count
         self._json = json
+        self._shown = 0
+        self._enough = asyncio.Event()
         self._out, self._err = Console(), Console(stderr=True)
         self._bar: Progress | None = None
         self._task = TaskID(0)
-        self._listening = False
+        self._listening: set[str] = set()
 
     def __enter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._enough.set)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end_bar()
 
-    def show(self, message: Received) -> None:
-        """Show a message, opened if it can be."""
+    async def enough_or(self, running: asyncio.Task[None]) -> None:
+        """Wait until there is enough, or nothing more will come."""
+        waiting = asyncio.create_task(self._enough.wait())
+        await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+
+    # --- messages --------------------------------------------------------------------
+
+    def show(self, message: Incoming) -> None:
+        """Show a message.
+
+        Raises:
+            NotHandled: If there were enough before.
+        """
+        self._show(_opened_json(message) if self._json else _opened_text(message))
+
+    def show_sealed(self, message: Received) -> None:
+        """Show a message whose content is elsewhere, its envelope opened if it can be.
+
+        Raises:
+            NotHandled: If there were enough before.
+        """
         try:
             envelope = open_sealed(message.payload, self._key, sender=message.sender)
         except (CannotOpen, ValueError):
             envelope = None
-        line = _as_json(message, envelope) if self._json else _as_text(message, envelope)
+        make = _sealed_json if self._json else _sealed_text
+        self._show(make(message, envelope))
+
+    def _show(self, line: str | Text) -> None:
+        if self._enough.is_set():
+            raise NotHandled
         self._out.print(line, soft_wrap=True, markup=False, highlight=False)
-        self.shown += 1
+        self._shown += 1
         if self._bar is not None:
             self._bar.advance(self._task)
+        if self._shown == self._count:
+            self._enough.set()
 
-    def state(self, status: Status) -> None:
-        """Tell how the connection stands; show how a long history comes along."""
+    def show_error(self, message: Received, error: Exception) -> None:
+        """Tell that a message cannot be shown."""
+        self._say(f"Message {message.id} of {message.sender} stays unread: {error}")
+
+    # --- the connection --------------------------------------------------------------
+
+    def state(self, server: str, status: Status) -> None:
+        """Tell how a connection stands; show how a long history comes along."""
         match status.phase:
             case Phase.CATCHING_UP if self._bar is None and status.unread >= LONG:
                 self._begin_bar(status.unread)
             case Phase.LIVE:
-                self._live(status)
+                self._live(server, status)
             case Phase.WAITING:
                 self._end_bar()
-                self._listening = False
+                self._listening.discard(server)
                 reason = status.reason[:1].upper() + status.reason[1:].rstrip(".")
                 self._say(f"{reason}; trying again in {status.retry_in:.1f} s.")
 
-    def _live(self, status: Status) -> None:
-        if not self._listening:
-            self._listening = True
-            self._say(f"Listening at {self._server} as {self._key.did}.")
+    def _live(self, server: str, status: Status) -> None:
+        if server not in self._listening:
+            self._listening.add(server)
+            self._say(f"Listening at {server} as {self._key.did}.")
         if self._bar is not None:
             self._bar.update(self._task, total=status.received)
 
@@ -247,7 +434,26 @@ class Screen:
             self._bar = None
 
 
-def _as_json(message: Received, envelope: Envelope | None) -> str:
+def _opened_json(message: Incoming) -> str:
+    members = {
+        "id": message.id,
+        "from": message.sender,
+        "name": message.name,
+        "app": message.app,
+        "at": message.at,
+        "content": message.content,
+        "contentType": message.content_type,
+        "server": message.server,
+    }
+    return msgspec.json.encode(members).decode()
+
+
+def _opened_text(message: Incoming) -> Text:
+    line = _heading(message.received.at, message.name or message.sender)
+    return line.append(printable(message.content), style="bold")
+
+
+def _sealed_json(message: Received, envelope: Envelope | None) -> str:
     members = {
         "id": message.id,
         "from": message.sender,
@@ -259,10 +465,14 @@ def _as_json(message: Received, envelope: Envelope | None) -> str:
     return msgspec.json.encode(members).decode()
 
 
-def _as_text(message: Received, envelope: Envelope | None) -> Text:
-    time_of_day = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(message.at))
-    line = Text.assemble((time_of_day, "dim"), "  ", (message.sender, "cyan"), "  ")
+def _sealed_text(message: Received, envelope: Envelope | None) -> Text:
+    line = _heading(message.at, message.sender)
     if envelope is None:
         more = "…" if len(message.payload) > CIPHERTEXT else ""
         return line.append(printable(message.payload[:CIPHERTEXT]) + more, style="dim")
     return line.append(printable(envelope.id), style="bold")
+
+
+def _heading(at: int, who: str) -> Text:
+    time_of_day = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    return Text.assemble((time_of_day, "dim"), "  ", (who, "cyan"), "  ")
