@@ -487,5 +487,3 @@ def _as_httpx_errors() -> Iterator[None]:
         yield
     except tuple(_HTTPX_ERRORS) as error:
         raise _HTTPX_ERRORS[type(error)](str(error)) from error
-    except ValueError as error:  # a length of more digits than `int` reads
-        raise httpx2.RemoteProtocolError(str(error)) from error

@@ -225,6 +225,7 @@ async def test_no_file(status: int) -> None:
         JSON
         + "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;x=y\r\n}\r\n0\r\nX: y\r\n\r\n",
         JSON + "Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+        JSON + "Content-Length: 2, 2\r\n\r\n{}",
         JSON + "Content-Length: 2\r\nContent-Encoding: identity\r\n\r\n{}",
         JSON + "Content-Length: 2\r\nContent-Encoding: Identity\r\n\r\n{}",
         "HTTP/1.1 100 Continue\r\n\r\n" + JSON + "Content-Length: 2\r\n\r\n{}",
@@ -629,11 +630,23 @@ async def test_nobody_there() -> None:
         assert await failure(fetcher, host.url) == "connect"
 
 
-@pytest.mark.parametrize("host", ["2130706433", "127.0.0.1", "localhost", "a@example.com"])
-async def test_a_url_that_is_refused(host: str) -> None:
-    """The same sentence says nothing about why."""
-    async with Fetcher(verify=TRUSTS_NOBODY) as fetcher:
-        await failure(fetcher, f"https://{host}/")
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("", "url"),
+        ("https://alice@example.com/", "url"),
+        ("https://example\u3002com/", "url"),
+        ("https://example.com/\n", "url"),
+        ("http://example.com/", "scheme"),
+        ("https://example.com:22/", "port"),
+        ("https://2130706433/", "host"),
+        ("https://10.0.0.1/", "address"),
+    ],
+)
+async def test_a_url_that_is_refused(url: str, reason: str) -> None:
+    """It is so as it was written, whatever a client would make of it."""
+    async with Fetcher(lookup=loopback, verify=TRUSTS_NOBODY) as fetcher:
+        assert await failure(fetcher, url) == reason
 
 
 async def test_a_name_whose_punycode_is_none() -> None:
