@@ -213,7 +213,7 @@ def _scopes(claimed: Any) -> Scopes:
         entries = tuple((one["scope"], str(one.get("domain"))) for one in claimed)
     except (TypeError, KeyError, AttributeError):
         raise _unreadable() from None
-    known = {*KINDS, *(f"{kind}Prefix" for kind in KINDS)}
+    known = [*KINDS, *(f"{kind}Prefix" for kind in KINDS)]
     if len(entries) > MAX_SCOPES or not all(kind in known for kind, _ in entries):
         raise _unreadable()
     return Scopes(entries)
@@ -254,5 +254,5 @@ def _number(value: Any) -> float:
     """Return a claim as a number; one that is none is in no order to any."""
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return float("nan")

@@ -308,6 +308,7 @@ BOTH = scopes(("putFileArchival", "in/a"), ("putFile", "out"))
         ({"scopes": {}}, "store", "out", False),
         ({"scopes": ["putFile"]}, "store", "out", False),
         ({"scopes": [{"domain": "out"}]}, "store", "out", False),
+        ({"scopes": [{"scope": [], "domain": "out"}]}, "store", "out", False),
     ],
     ids=str,
 )
