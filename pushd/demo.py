@@ -1,30 +1,38 @@
-"""The demo: a server with two identities beside it, that shows what passes through.
+"""The demo: a server, and beside it a Gaia hub and two people, to see what passes through.
 
 It is the server of `serve.py`, whole and unchanged. What it shows it hears as one more
-listener of its hub, so that the demo sees what every session sees, and no more.
+listener of its hub, so that the demo sees what every session sees, and no more. The Gaia
+hub runs in a thread of its own; it keeps what the people write, and knows their names.
 """
 
+import asyncio
 import math
 import shlex
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from socket import socket
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
+from urllib.parse import urlsplit
 
 import msgspec
+import uvicorn
 from rich.console import Console
 from rich.text import Text
 from starlette.applications import Starlette
 
 from pushd import logs, ports, serve
 from pushd.app import create_app
+from pushd.client import Client
+from pushd.devhub import DevHub
 from pushd.errors import ConfigurationError
-from pushd.keyfiles import contact_path, create_key, read_key
+from pushd.identity.keys import PrivateKey
+from pushd.keyfiles import Account, create_key, read_account, read_key, write_account
 from pushd.logs import printable
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Message, Overflow, StoredMessage, decode
@@ -33,11 +41,21 @@ from pushd.web.parts import Parts
 
 HOST = "127.0.0.1"
 PORT = 8480
+HUB_PORT = 8481
 PORTS_TRIED = 100
-NAMES = ("Alice", "Bob")
+WIDTH = 40
+"""Columns of the line about a delivery that say whose it is."""
+APP = "https://demo.example"
+NAMES = ("alice.id.blockstack", "bob.id.blockstack")
 
-People = Mapping[str, str]
-"""The names of identities, by their DIDs."""
+
+class Person(NamedTuple):
+    """Somebody in the demo."""
+
+    name: str
+    path: Path
+    key: PrivateKey
+
 
 _message = msgspec.json.Decoder(Message)
 
@@ -54,41 +72,41 @@ def demo(directory: Path | None, port: int | None) -> None:
     """
     logs.configure(level="warning")
     console = Console(highlight=False, markup=False)
-    with serve.stoppable(), _place(directory) as place, _listen(port, console) as listener:
+    with (
+        serve.stoppable(),
+        _place(directory) as place,
+        _listen(port, console) as listener,
+        _listen_hub(place) as hub_listener,
+    ):
+        hub = DevHub(place / "devhub", url=ports.url(hub_listener))
         settings = Settings.read(
             {},
             port=listener.getsockname()[1],
             data_dir=place / "store",
+            names_api=hub.url,
+            dev_hosts=(urlsplit(hub.url).netloc, f"{HOST}:{listener.getsockname()[1]}"),
             drain_seconds=1,  # whoever plays with it does not want to wait
         )
-        people = identities(place)
-        with serve.store(settings) as store_url:
+        with serve.store(settings) as store_url, _running(hub, hub_listener):
+            people = settle(place, hub, settings)
             app = create_app(settings, store_url=store_url)
             observe(app, people, console)
-            started = partial(greet, console, place, settings.public_url)
+            started = partial(greet, console, place, settings.public_url, hub.url)
             serve.run(settings, store_url, listener, started=started, app=app)
     console.print("Stopped." if directory is None else f"Stopped; {directory} stays.")
 
 
-def identities(place: Path) -> People:
-    """Return Alice and Bob, whose keys are made where they are not there yet."""
-    people = {}
-    for name in NAMES:
-        path = place / f"{name.lower()}.json"
-        key = read_key(path) if path.exists() else create_key(path)
-        people[key.did] = name
-    return people
-
-
-def greet(console: Console, place: Path, url: str) -> None:
-    """Say where the server is, and what to type into other terminals."""
-    server = [] if url == f"http://{HOST}:{PORT}" else ["--server", url]
-    alice, bob = (place / f"{name.lower()}.json" for name in NAMES)
-    listen = [*_command(), "listen", "--key", _near(bob), *server]
-    to = _near(contact_path(bob))
-    send = [*_command(), "send", "--key", _near(alice), "--to", to, *server, "hello"]
+def greet(console: Console, place: Path, url: str, hub_url: str) -> None:
+    """Say where everything is, and what to type into other terminals."""
+    alice, bob = (_near(_key_path(place, name)) for name in NAMES)
+    listen = [*_command(), "listen", "--key", bob]
+    send = [*_command(), "send", "--key", alice, "--to", NAMES[1], "Hello Bob"]
     serves = Text(f"pushd serves at {url}", style="bold")
-    console.print(serves, f"and keeps all in {_near(place)}.\n", soft_wrap=True)
+    console.print(serves, f"and keeps all in {_near(place)}.", soft_wrap=True)
+    console.print(
+        f"A Gaia hub at {hub_url} keeps what {' and '.join(NAMES)} write.\n",
+        soft_wrap=True,
+    )
     console.print("To listen as Bob, paste into another terminal:\n")
     console.print(f"    {shlex.join(listen)}\n", style="green", soft_wrap=True)
     console.print("To send to him as Alice, paste into a third:\n")
@@ -96,10 +114,66 @@ def greet(console: Console, place: Path, url: str) -> None:
     console.print("Deliveries show below, as the server sees them. Ctrl-C stops it.\n")
 
 
+# --- people --------------------------------------------------------------------------
+
+
+def settle(place: Path, hub: DevHub, settings: Settings) -> Sequence[Person]:
+    """Give people keys where they have none yet, names, and a home on hub and server."""
+    people = [_person(place, name) for name in NAMES]
+    for person in people:
+        hub.register(person.name, person.key, {APP: person.key})
+        account = Account(
+            app=APP,
+            name=person.name,
+            hub=hub.url,
+            servers=(settings.public_url,),
+            names_api=hub.url,
+            dev_hosts=settings.dev_hosts,
+        )
+        write_account(person.path, account)
+        asyncio.run(_publish(person.key, account))
+    return people
+
+
+def _person(place: Path, name: str) -> Person:
+    path = _key_path(place, name)
+    return Person(name, path, read_key(path) if path.exists() else create_key(path))
+
+
+def _key_path(place: Path, name: str) -> Path:
+    return place / f"{name.partition('.')[0]}.json"
+
+
+async def _publish(key: PrivateKey, account: Account) -> None:
+    async with Client(key, **msgspec.structs.asdict(account)) as client:
+        await client.publish()
+
+
+@contextmanager
+def _running(hub: DevHub, listener: socket) -> Iterator[None]:
+    """Run a Gaia hub in a thread, which is over when the block is."""
+    config = uvicorn.Config(
+        hub.app,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listener],), name="devhub")
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
 # --- watching ------------------------------------------------------------------------
 
 
-def observe(app: Starlette, people: People, console: Console) -> None:
+def observe(app: Starlette, people: Sequence[Person], console: Console) -> None:
     """Open the mailboxes of these people when the app starts, and show what comes."""
     lifespan = app.router.lifespan_context
 
@@ -107,10 +181,11 @@ def observe(app: Starlette, people: People, console: Console) -> None:
     async def observed(app: Any) -> AsyncIterator[Mapping[str, Any]]:
         async with lifespan(app) as state:
             parts = cast(Parts, state)
-            for did in people:
+            for person in people:
+                did = person.key.did
                 await parts["mailboxes"].open(did, create=True)
                 await parts["mailboxes"].subscribe(did)
-                parts["hub"].join(Watcher(did, people, console))
+                parts["hub"].join(Watcher(did, person.name, console))
             yield parts
 
     app.router.lifespan_context = observed
@@ -121,7 +196,7 @@ class Watcher:
 
     Args:
         mailbox: The DID.
-        people: Names to show instead of DIDs.
+        owner: The name of whose it is.
         console: Where to show it.
     """
 
@@ -132,16 +207,17 @@ class Watcher:
     due = 0
     entered = False
 
-    def __init__(self, mailbox: str, people: People, console: Console):
+    def __init__(self, mailbox: str, owner: str, console: Console):
         self.mailbox = mailbox
-        self._people = people
+        self._owner = owner
         self._console = console
 
     def published(self, messages: Sequence[StoredMessage]) -> None:
         """Show new messages."""
         for stored in messages:
             message = decode(stored.json, _message)
-            way = f"{self._name(message.from_.did)} → {self._name(self.mailbox)}"
+            sender = message.from_.name or message.from_.did
+            way = f"{sender} → {self._owner}"
             self._show("cyan", way, str(stored.id), message.payload)
 
     def acknowledged(self, what: Sequence[MessageId] | MessageId, origin: str) -> None:
@@ -150,11 +226,11 @@ class Watcher:
             ids = f"everything up to {what}"
         else:
             ids = ", ".join(map(str, what))
-        self._show("green", f"{self._name(self.mailbox)} acked", ids)
+        self._show("green", f"{self._owner} acked", ids)
 
     def overflowed(self, overflow: Overflow) -> None:
         """Show that the mailbox is full."""
-        full = f"{self._name(self.mailbox)}'s mailbox is full"
+        full = f"The mailbox of {self._owner} is full"
         self._show("red", full, f"{overflow.refused} refused")
 
     def tail(self, tail: MessageId | None) -> None:
@@ -169,13 +245,10 @@ class Watcher:
     def drain(self, retry_after: float, close_at: float) -> None:
         """Nothing: it holds no connection."""
 
-    def _name(self, did: str) -> str:
-        return self._people.get(did, did)
-
     def _show(self, style: str, what: str, id: str, payload: str = "") -> None:
         line = Text.assemble(
             (time.strftime("%H:%M:%S  "), "dim"),
-            (f"{what:<14}", style),
+            (f"{what:<{WIDTH}}", style),
             f" {id}  ",
             (printable(payload[:200]), "dim"),
         )
@@ -204,6 +277,16 @@ def _listen(port: int | None, console: Console) -> socket:
                 console.print(f"Port {PORT} is taken; this demo has {candidate}.")
             return listener
     raise ConfigurationError(f"No port is free from {PORT} on; name one with --port.")
+
+
+def _listen_hub(place: Path) -> socket:
+    """Listen where the hub was before, for messages that are there say so."""
+    path = _key_path(place, NAMES[0])
+    before = urlsplit(read_account(path).hub or "").port if path.exists() else None
+    for candidate in (before or HUB_PORT, *range(HUB_PORT, HUB_PORT + PORTS_TRIED)):
+        with suppress(ConfigurationError):
+            return ports.claim(HOST, candidate)
+    raise ConfigurationError(f"No port is free for a Gaia hub from {HUB_PORT} on.")
 
 
 def _command() -> list[str]:

@@ -23,7 +23,10 @@ def commands(said: str) -> tuple[list[str], list[str]]:
 
 
 def test_the_printed_commands_work(tmp_path: Path) -> None:
-    """Pasted into other terminals, they listen and send; the demo shows what passes."""
+    """Pasted into other terminals, they listen and send; the demo shows what passes.
+
+    Bob is shown what Alice wrote, and her name; the server sees neither word nor letter.
+    """
     with Program(["demo", "--port", "0"], tmp_path) as demo:
         listen, send = commands(demo.says(READY))
         with subprocess.Popen(
@@ -44,10 +47,11 @@ def test_the_printed_commands_work(tmp_path: Path) -> None:
             heard, _ = listener.communicate(timeout=30)
 
         assert listener.returncode == 0
-        assert "hello" in heard
-        said = demo.says("Bob acked")
-        assert f"Alice → Bob    {sent.stdout.strip()}" in said
-        assert "hello" not in said.partition(READY)[2]
+        assert "alice.id.blockstack  Hello Bob" in heard
+        said = demo.says("bob.id.blockstack acked")
+        way = f"alice.id.blockstack → bob.id.blockstack  {sent.stdout.strip()}"
+        assert way in said
+        assert "Hello" not in said.partition(READY)[2]
 
 
 def test_ctrl_c_leaves_nothing_and_the_data_stays(tmp_path: Path) -> None:
@@ -73,7 +77,7 @@ def test_ctrl_c_leaves_nothing_and_the_data_stays(tmp_path: Path) -> None:
             timeout=30,
             check=True,
         )
-        assert "hello" in heard.stdout
+        assert "alice.id.blockstack  Hello Bob" in heard.stdout
 
 
 def test_nothing_stays_of_a_throw_away_demo(tmp_path: Path) -> None:
