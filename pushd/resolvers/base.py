@@ -38,7 +38,8 @@ class Identity(Struct, frozen=True, kw_only=True):
         servers: Its message servers in order of preference, where the source tells them;
             empty: the contact document does.
         signed_at: Unix seconds at which the proof was signed; None for a proof without
-            a date. An older proof never replaces a newer one.
+            a date. An older proof never replaces a newer one of the same signer.
+        signer: Who signed it, by the address that owns the name; None if nobody did.
     """
 
     did: str
@@ -47,6 +48,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     bucket: str | None = None
     servers: tuple[str, ...] = ()
     signed_at: float | None = None
+    signer: str | None = None
 
 
 class Destination(Struct, frozen=True, kw_only=True):

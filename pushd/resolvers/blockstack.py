@@ -63,6 +63,7 @@ class BlockstackNames:
             key=_key(profile, app, address),
             bucket=bucket,
             signed_at=profile.signed_at,
+            signer=record.address,
         )
 
     async def _profile(self, record: "_Record", now: float) -> Profile:

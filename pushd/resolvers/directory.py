@@ -55,7 +55,7 @@ class Directory:
         self._published = Cache[tuple[str, str], _Published](
             clock=clock, expires=lambda published: published.expires
         )
-        self._newest_proofs = Recent[str, float](SIZE)
+        self._newest_proofs = Recent[tuple[str, str | None], float](SIZE)
         self._newest_contacts = Recent[tuple[str, str], ContactDocument](SIZE)
 
     def known(self, name: str, app: str) -> Identity | None:
@@ -121,9 +121,10 @@ class Directory:
         identity = await source.identify(name, validate_app(app), now=self._clock())
         if identity.signed_at is not None:
             # Who gets a name from another signs anew, so the owner need not be known.
-            if identity.signed_at < self._newest_proofs.get(name, -inf):
+            proof = (name, identity.signer)
+            if identity.signed_at < self._newest_proofs.get(proof, -inf):
                 raise Outdated("The proof of the name is older than one seen before.")
-            self._newest_proofs.add(name, identity.signed_at)
+            self._newest_proofs.add(proof, identity.signed_at)
         return identity
 
     def _source(self, name: str) -> Source:

@@ -66,7 +66,11 @@ async def test_from_name_to_bucket() -> None:
     """Names API, zone file and profile lead to the bucket of the app, in two fetches."""
     found = places()
     assert await identify(found) == Identity(
-        did=BOB.did, proof=Proof.PROFILE, bucket=BUCKET, signed_at=NOW - 60
+        did=BOB.did,
+        proof=Proof.PROFILE,
+        bucket=BUCKET,
+        signed_at=NOW - 60,
+        signer=stacks_address(hash160(OWNER.public.raw)),
     )
     assert found.asked == [API, PROFILE]
 

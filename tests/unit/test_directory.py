@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -430,6 +430,18 @@ async def test_an_older_profile_for_another_app() -> None:
     world.table[PROFILE] = make_profile(OWNER, {other: BUCKET}, now=NOW - 61)
     with pytest.raises(Unproven, match="older"):
         await world.identify(app=other)
+
+
+async def test_a_new_owner_s_profile_may_be_older() -> None:
+    """A name that was handed over leads to who has it, who may have signed long before."""
+    world, heir = World(), PrivateKey.generate()
+    await world.identify()
+    record = json.loads(cast(bytes, world.table[API]))
+    record["address"] = stacks_address(hash160(heir.public.raw))
+    world.table[API] = json.dumps(record).encode()
+    world.table[PROFILE] = profile(at=-5000, key=heir)
+    world.clock.now += 600
+    assert (await world.identify()).signed_at == NOW - 5000
 
 
 async def test_names_share_no_dates() -> None:
