@@ -21,6 +21,12 @@ PREFLIGHT = (
 
 Headers = list[tuple[bytes, bytes]]
 
+ANY: Headers = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", EXPOSED),
+]
+"""What stands on every answer of a server that any origin may use."""
+
 
 class Cors:
     """ASGI middleware that answers preflights, and adds its headers to every answer."""
@@ -36,7 +42,7 @@ class Cors:
         exposed = (b"access-control-expose-headers", EXPOSED)
         self._any: Headers | None = None
         if origins is None:
-            self._any = [(b"access-control-allow-origin", b"*"), exposed]
+            self._any = ANY
             return
         # Without its Vary a cache would hand one origin's answer to another.
         self._other: Headers = [(b"vary", b"Origin")]

@@ -1,12 +1,15 @@
 """`POST /v1/deliveries`: one delivery, or a batch of them; the hottest path there is."""
 
+from asyncio import Future
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from hashlib import sha256
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 from starlette.types import Receive, Scope, Send
 
+from pushd.delivery import Outcome
 from pushd.errors import BadRequest, PushdError, Unauthorized
 from pushd.identity.tokens import Token
 from pushd.protocol.messages import (
@@ -20,8 +23,16 @@ from pushd.protocol.messages import (
     encode,
     problem,
 )
-from pushd.web.exchange import answer, authenticate, headers_of, parts_of, read_body
-from pushd.web.problems import refuse
+from pushd.web.exchange import (
+    Answer,
+    answer,
+    authenticate,
+    headers_of,
+    parts_of,
+    read_body,
+)
+from pushd.web.parts import Parts
+from pushd.web.problems import refusal, refuse
 
 
 class _Probe(Struct):
@@ -35,8 +46,15 @@ _batch = msgspec.json.Decoder(Batch)
 _probe = msgspec.json.Decoder(_Probe)
 
 
+Posted = Delivery | list[Delivery | PushdError]
+"""What a body holds: a delivery, or a batch of which each item may be wrong by itself."""
+
+
 class Deliver:
-    """The endpoint. Everything is checked before anything is stored."""
+    """The endpoint for whatever does not come the short way (`express.py`).
+
+    Everything is checked before anything is stored.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept what the body holds: 202 for a delivery, 200 for a batch."""
@@ -44,25 +62,47 @@ class Deliver:
         headers = headers_of(scope)
         token = await authenticate(parts, headers, "deliver")
         body = await read_body(headers, receive)
-        body_key = key_of_body(token, body)
-        posted = decode_posted(body)
-        deliveries = [posted] if isinstance(posted, Delivery) else posted
+        posted, accepted = accept(parts, token, body)
         try:
-            outcomes = await parts["deliveries"].accept(
-                token, deliveries, body_key=body_key
-            )
+            status, text, more, media_type = answer_to(posted, await accepted)
         except PushdError as error:
             await refuse(send, error)  # counted already, for each delivery
             return
-        if not isinstance(posted, Delivery):
-            await answer(send, 200, encode(Results([_result(o) for o in outcomes])))
-        elif isinstance(outcome := outcomes[0], Accepted):
-            await answer(send, 202, encode(outcome))
-        else:
-            await refuse(send, outcome)
+        await answer(send, status, text, *more, media_type=media_type)
 
 
-def decode_posted(body: bytes) -> Delivery | list[Delivery | PushdError]:
+def accept(parts: Parts, token: Token, body: bytes) -> tuple[Posted, Future[list[Outcome]]]:
+    """Accept what a body holds.
+
+    Args:
+        parts: Of the server.
+        token: The sender's, verified, its name proven.
+        body: Of the request.
+
+    Returns:
+        What it holds, and what will have become of it. The future fails with
+        `StoreUnavailable`, counted already.
+
+    Raises:
+        BadRequest: If it holds neither a delivery nor a batch.
+        Unauthorized: If the token is for another body.
+    """
+    body_key = key_of_body(token, body)
+    posted = decode_posted(body)
+    deliveries = [posted] if isinstance(posted, Delivery) else posted
+    return posted, parts["deliveries"].accept(token, deliveries, body_key=body_key)
+
+
+def answer_to(posted: Posted, outcomes: Sequence[Outcome]) -> Answer:
+    """Return what is answered to who posted this."""
+    if not isinstance(posted, Delivery):
+        return Answer(200, encode(Results([_result(o) for o in outcomes])))
+    if isinstance(outcome := outcomes[0], Accepted):
+        return Answer(202, encode(outcome))
+    return refusal(outcome)
+
+
+def decode_posted(body: bytes) -> Posted:
     """Decode a delivery, or a batch, of which each item may be wrong by itself.
 
     Raises:

@@ -6,7 +6,7 @@ as all the rest of a delivery.
 
 import time
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect
@@ -24,6 +24,22 @@ NO_STORE = (b"cache-control", b"no-store")
 
 Headers = Mapping[bytes, bytes]
 """Headers of a request by lower-case name; of a repeated one the last."""
+
+
+class Answer(NamedTuple):
+    """What a request is answered with.
+
+    Attributes:
+        status: HTTP status.
+        body: All of the body.
+        headers: Beside those of length and type.
+        media_type: Of the body.
+    """
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    media_type: bytes = JSON
 
 
 def parts_of(scope: Scope) -> Parts:
@@ -51,22 +67,31 @@ def query_of(scope: Scope) -> dict[str, str]:
 
 
 async def authenticate(parts: Parts, headers: Headers, scope: TokenScope) -> Token:
-    """Verify the bearer token of a request (RFC 6750 section 2.1, no other place).
+    """Verify the bearer token of a request, and prove the name it claims.
 
     Raises:
         Unauthorized: If there is none, or it does not verify, or not for this.
         NameMismatch: If it claims a name that is another's, or nobody's.
         ResolverUnavailable, RateLimited: If nobody can tell right now whose name it is.
     """
-    kind, _, token = headers.get(b"authorization", b"").partition(b" ")
+    token = verify_bearer(parts, headers.get(b"authorization", b""), scope)
+    if token.name is not None:
+        await parts["names"].prove(token)
+    return token
+
+
+def verify_bearer(parts: Parts, authorization: bytes, scope: TokenScope) -> Token:
+    """Verify a bearer token (RFC 6750 section 2.1, no other place); its name is not proven.
+
+    Raises:
+        Unauthorized: If there is none, or it does not verify, or not for this.
+    """
+    kind, _, token = authorization.partition(b" ")
     if kind.lower() != b"bearer":
         raise Unauthorized("The header Authorization must say Bearer and a token.")
-    verified = parts["authenticator"].authenticate(
+    return parts["authenticator"].authenticate(
         token.strip().decode("latin-1"), scope, now=time.time()
     )
-    if verified.name is not None:
-        await parts["names"].prove(verified)
-    return verified
 
 
 async def read_body(headers: Headers, receive: Receive) -> bytes:

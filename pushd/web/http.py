@@ -1,13 +1,19 @@
-"""uvicorn's HTTP connection with the limits it lacks: a head's size, a request's time.
+"""uvicorn's HTTP connection, with the limits it lacks and a short way for deliveries.
 
-The parser underneath gathers header fields without end, and waits for them and for a
-body for ever, so that a few slow or endless requests would hold a server's memory and
-sockets. The limits cost nothing while requests arrive whole, in one read.
+The limits are a head's size and a request's time. The parser underneath gathers header
+fields without end, and waits for them and for a body for ever, so that a few slow or
+endless requests would hold a server's memory and sockets. They cost nothing while requests
+arrive whole, in one read.
 """
 
 from asyncio import TimerHandle, Transport
+from typing import cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from pushd.web import express
+from pushd.web.express import Express
+from pushd.web.parts import Parts
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's head, beyond which it is refused (RFC 6585 section 5)."""
@@ -15,6 +21,9 @@ HEAD_SECONDS = 10
 """Seconds a client may take to send a head, after it connected or began one."""
 BODY_SECONDS = 60
 """Seconds a client may take to send a body, after a read that left it unfinished."""
+
+MANY = 1 << 62
+"""Bytes of a body whose length nobody told."""
 
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -29,12 +38,20 @@ class Http(HttpToolsProtocol):
     _reading_head = False
     _reading_body = False
     _begun = False
+    _short_way = False
+    _express: Express | None = None
     _head = 0
     _deadline: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # uvicorn narrows it so
         """Expect the first head in time."""
         super().connection_made(transport)
+        # Where only listed origins are allowed, an answer depends on who asks.
+        self._short_way = (
+            "deliveries" in self.app_state
+            and self.app_state["origins"] is None
+            and not self.root_path
+        )
         self._expect(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -68,13 +85,42 @@ class Http(HttpToolsProtocol):
         self._reading_head = False
         self._reading_body = True
         self._relax()
-        super().on_headers_complete()
+        if not (self._short_way and self.url == express.PATH and self._take_on()):
+            super().on_headers_complete()
+
+    def _take_on(self) -> bool:
+        """Take a plain delivery on; tell whether it is one."""
+        if (
+            self._is_busy()
+            or self.pipeline
+            or self.flow.write_paused
+            or self.expect_100_continue
+            or self.parser.get_method() != b"POST"
+            or self.parser.get_http_version() != "1.1"
+            or self.parser.should_upgrade()
+        ):
+            return False
+        headers = dict(self.headers)
+        if int(headers.get(b"content-length", MANY)) > express.MAX_BODY:
+            return False
+        authorization = headers.get(b"authorization", b"")
+        self._express = Express(self, cast(Parts, self.app_state), authorization)
+        self._express.keep_alive = self.parser.should_keep_alive()
+        self.cycle = self._express  # type: ignore[assignment] # it plays its part
+        return True
+
+    def _is_busy(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
 
     def on_message_complete(self) -> None:
         """End a request."""
         self._reading_body = False
         self._relax()
         super().on_message_complete()
+        if self._express is not None:
+            posted, self._express = self._express, None
+            posted.run()
 
     def shutdown(self) -> None:
         """Drain, because uvicorn stops: a request that waits for news must not wait on."""

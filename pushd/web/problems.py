@@ -25,7 +25,7 @@ from pushd.errors import (
     Unauthorized,
 )
 from pushd.protocol.messages import encode
-from pushd.web.exchange import NO_STORE, answer, parts_of
+from pushd.web.exchange import NO_STORE, Answer, answer, parts_of
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Problems:
         except HTTPException as error:
             await self._tell_starlette(scope, send, error)
         except Exception as error:
-            await self._tell(scope, send, _incident(error))
+            await self._tell(scope, send, incident(error))
 
     async def _tell(
         self, scope: Scope, send: Send, error: PushdError, extra: Extra = ()
@@ -96,6 +96,12 @@ class Problems:
 
 async def refuse(send: Send, error: PushdError, *extra: tuple[bytes, bytes]) -> None:
     """Answer with an error, without counting it."""
+    status, body, headers, media_type = refusal(error, *extra)
+    await answer(send, status, body, *headers, media_type=media_type)
+
+
+def refusal(error: PushdError, *extra: tuple[bytes, bytes]) -> Answer:
+    """Return what an error is answered with."""
     body = encode(document(error, now=time.time()))
     headers = [NO_STORE, *extra]
     if error.retry_after is not None:
@@ -104,7 +110,7 @@ async def refuse(send: Send, error: PushdError, *extra: tuple[bytes, bytes]) -> 
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, UpgradeRequired):
         headers += [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
-    await answer(send, error.status, body, *headers, media_type=MEDIA_TYPE)
+    return Answer(error.status, body, tuple(headers), MEDIA_TYPE)
 
 
 def document(error: PushdError, *, now: float) -> Document:
@@ -129,18 +135,19 @@ class Incident(Internal):
         self.incident = incident
 
 
-def _incident(error: Exception) -> Incident:
-    incident = Incident(secrets.token_hex(8))
+def incident(error: BaseException) -> Incident:
+    """Give our bug a number, and write down where it happened."""
+    bug = Incident(secrets.token_hex(8))
     frames = traceback.extract_tb(error.__traceback__)
     log.error(
         "incident",
         extra={
-            "incident": incident.incident,
+            "incident": bug.incident,
             "error": type(error).__name__,
             "at": " > ".join(f"{f.filename}:{f.lineno} {f.name}" for f in frames[-8:]),
         },
     )
-    return incident
+    return bug
 
 
 def _allow(headers: Mapping[str, str]) -> bytes:

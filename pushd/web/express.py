@@ -1,0 +1,144 @@
+"""The short way of a delivery: from the parser's callbacks to the mailbox and back.
+
+A task, a context, an event and two writes for each request cost more than all there is to
+decide about a delivery. So `http.py` hands the plain ones over: an HTTP/1.1 POST of known
+and moderate length, on a connection that is not busy with another request. The parser is
+the same, so there is nothing new to smuggle a request past; what is checked and answered
+is said in `deliver.py`, for both ways.
+"""
+
+from asyncio import Future, ensure_future
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from pushd.delivery import Outcome
+from pushd.errors import PushdError, StoreUnavailable
+from pushd.identity.tokens import Token
+from pushd.web.cors import ANY
+from pushd.web.deliver import Posted, accept, answer_to
+from pushd.web.exchange import Answer, verify_bearer
+from pushd.web.parts import Parts
+from pushd.web.problems import incident, refusal
+
+PATH = b"/v1/deliveries"
+MAX_BODY = 64 * 1024
+"""Bytes of the largest body that comes this way; uvicorn gathers no more without asking."""
+
+_STATUS = {status.value: f"HTTP/1.1 {status} {status.phrase}\r\n" for status in HTTPStatus}
+
+
+class Connection(Protocol):
+    """What is needed of uvicorn's connection."""
+
+    transport: Any
+    server_state: Any
+
+    def on_response_complete(self) -> None:
+        """Take the next request."""
+
+
+class Express:
+    """One request, and to uvicorn's connection its cycle.
+
+    That is how the connection knows that the next request has to wait, and whom to tell
+    that the peer is gone or that the connection is not to be kept.
+
+    Args:
+        connection: Where it came in, and where its answer goes.
+        parts: Of the server.
+        authorization: The value of that header, empty without one.
+
+    Attributes:
+        body: What came of the body so far.
+        keep_alive: Whether the connection is kept.
+        response_complete: Whether it is answered.
+        disconnected: Whether the peer is gone, as uvicorn says.
+        more_body: Whether the body is not all there.
+    """
+
+    __slots__ = (
+        *("_authorization", "_connection", "_parts", "body", "disconnected"),
+        *("keep_alive", "more_body", "response_complete"),
+    )
+
+    def __init__(self, connection: Connection, parts: Parts, authorization: bytes) -> None:
+        self.body = b""
+        self.keep_alive = True
+        self.response_complete = False
+        self.disconnected = False
+        self.more_body = True
+        self._connection: Connection | None = connection
+        self._parts = parts
+        self._authorization = authorization
+
+    @property
+    def message_event(self) -> "Express":
+        """What is set when something came; nobody waits for it here."""
+        return self
+
+    def set(self) -> None:
+        """Nothing: nobody waits."""
+
+    def run(self) -> None:
+        """Deliver what the body holds, which is all there now."""
+        parts = self._parts
+        try:
+            token = verify_bearer(parts, self._authorization, "deliver")
+            if parts["names"].proven(token):
+                self._accept(token)
+                return
+        except Exception as error:
+            self._refuse(error)
+            return
+        proof = ensure_future(parts["names"].prove(token))
+        proof.add_done_callback(partial(self._proved, token))
+
+    def _proved(self, token: Token, proof: Future[None]) -> None:
+        try:
+            proof.result()
+            self._accept(token)
+        except Exception as error:
+            self._refuse(error)
+
+    def _accept(self, token: Token) -> None:
+        posted, accepted = accept(self._parts, token, self.body)
+        accepted.add_done_callback(partial(self._accepted, posted))
+
+    def _accepted(self, posted: Posted, accepted: Future[list[Outcome]]) -> None:
+        if accepted.cancelled():  # the store is being left
+            self._answer(refusal(StoreUnavailable()))
+            return
+        try:
+            answer = answer_to(posted, accepted.result())
+        except PushdError as error:
+            answer = refusal(error)  # counted already, for each delivery
+        except Exception as error:
+            self._refuse(error)
+            return
+        self._answer(answer)
+
+    def _refuse(self, error: Exception) -> None:
+        told = error if isinstance(error, PushdError) else incident(error)
+        self._parts["metrics"].refused(told.code)
+        self._answer(refusal(told))
+
+    def _answer(self, answer: Answer) -> None:
+        """Answer in one write, and let go of the connection."""
+        connection, self._connection = self._connection, None
+        self.response_complete = True
+        if connection is None or connection.transport.is_closing():
+            return
+        status, body, headers, media_type = answer
+        head = [_STATUS[status].encode()]
+        for name, value in (*connection.server_state.default_headers, *headers, *ANY):
+            head += (name, b": ", value, b"\r\n")
+        if not self.keep_alive:
+            head.append(b"connection: close\r\n")
+        head.append(
+            b"content-type: %b\r\ncontent-length: %d\r\n\r\n" % (media_type, len(body))
+        )
+        connection.transport.write(b"".join((*head, body)))
+        if not self.keep_alive:
+            connection.transport.close()
+        connection.on_response_complete()
