@@ -101,6 +101,7 @@ class Client:
         name: Name the identity claims.
         bucket: Where the identity keeps its files; None without a hub.
         directory: Finds and proves names.
+        fetcher: The guarded way out, also for what an app fetches of others.
 
     Raises:
         BadRequest: If a URL, the app or the name is not as it has to be.
@@ -139,16 +140,16 @@ class Client:
         self._device = device
         self._clock = clock
         self._own_fetcher = fetcher is None
-        self._fetcher = fetcher or Fetcher(dev_hosts=dev_hosts)
+        self.fetcher = fetcher or Fetcher(dev_hosts=dev_hosts)
         self.directory = directory or make_directory(
-            fetcher=self._fetcher,
+            fetcher=self.fetcher,
             names_api=names_api,
             bns_api=bns_api,
             names_file=None,
             clock=clock,
         )
         self.bucket = (
-            None if hub is None else Bucket(key, hub, fetcher=self._fetcher, clock=clock)
+            None if hub is None else Bucket(key, hub, fetcher=self.fetcher, clock=clock)
         )
         self._give_up_after = give_up_after
         self._outbox: Outbox | None = None
@@ -161,7 +162,7 @@ class Client:
             key,
             app=self.app,
             directory=self.directory,
-            fetcher=self._fetcher,
+            fetcher=self.fetcher,
             handled=self._handled,
             accept=accept,
         )
@@ -182,7 +183,7 @@ class Client:
             app=self.app,
             bucket=bucket,
             directory=self.directory,
-            fetcher=self._fetcher,
+            fetcher=self.fetcher,
             name=self.name,
             servers=lambda: self.servers,
             give_up_after=self._give_up_after,
@@ -366,7 +367,7 @@ class Client:
         await self._servers.stop()
         await self._save()
         if self._own_fetcher:
-            await self._fetcher.close()
+            await self.fetcher.close()
 
     async def _keep(self) -> None:
         """Leave servers when it is time to, and save what changed."""

@@ -61,6 +61,7 @@ class Incoming:
         sender: DID of the sender: the server verified it, and so did the signature.
         name: The sender's name in this app, proven by this client; None if none was
             claimed, or none could be proven.
+        bucket: Read URL of the sender's bucket; also a name under which to answer.
         app: Web origin of the app, if the sender named it.
         at: Unix seconds when it was written, as the sender says.
         content: Text.
@@ -70,7 +71,7 @@ class Incoming:
     """
 
     __slots__ = (
-        *("app", "at", "content", "content_type", "id"),
+        *("app", "at", "bucket", "content", "content_type", "id"),
         *("name", "received", "sender", "server"),
     )
 
@@ -80,6 +81,7 @@ class Incoming:
         *,
         id: str,
         name: str | None,
+        bucket: str,
         app: str | None,
         at: float,
         content: str,
@@ -89,6 +91,7 @@ class Incoming:
         self.id = id
         self.sender = received.sender
         self.name = name
+        self.bucket = bucket
         self.app = app
         self.at = at
         self.content = content
@@ -156,6 +159,7 @@ class Inbox:
             message,
             id=letter.id,
             name=await self._proven_name(message, envelope),
+            bucket=envelope.bucket,
             app=None if letter.app is UNSET else letter.app,
             at=letter.at,
             content=letter.content,

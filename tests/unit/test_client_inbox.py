@@ -69,6 +69,7 @@ async def test_what_alice_wrote_is_what_bob_reads(case: Case) -> None:
     message = await case.opened()
     assert (message.sender, message.name, message.app) == (case.alice.did, ALICE, APP)
     assert (message.id, message.at) == ("an-id", NOW)
+    assert message.bucket == case.post.envelope["bucket"]
     assert (message.content, message.content_type) == ("Hello Bob", "text/plain")
     assert message.server == "https://push.example"
     message.ack()
