@@ -28,7 +28,8 @@ class Credentials:
         audience: The server's canonical URL, from the app's own settings.
         scope: What they are for.
         lifetime: Seconds they are valid.
-        name: Name the identity claims; None claims none.
+        name: Name the identity claims; None claims none. Who delivers always claims it;
+            who receives needs no name, so claims it only when asked, see `claim_name`.
         app: Web origin the name belongs to; needed with a name.
         clock: Returns Unix seconds.
     """
@@ -52,6 +53,7 @@ class Credentials:
         self._app = app
         self._clock = clock
         self._offset = 0.0
+        self._claiming = self._claimed = False
         self._made: OrderedDict[tuple[str, ...], _Made] = OrderedDict()
 
     def token(self, to: Sequence[str] = (), *, new: bool = False) -> str:
@@ -63,6 +65,9 @@ class Credentials:
         """
         to = tuple(to)
         now = self._clock() + self._offset
+        self._claimed, self._claiming = self._claiming, False
+        if self._claimed:
+            return self._make(to, now)  # for once: names may be hard to prove
         made = None if new else self._made.get(to)
         if made is None or made.expires - now < min(60.0, self._lifetime / 4):
             made = _Made(self._make(to, now), now + self._lifetime)
@@ -73,6 +78,7 @@ class Credentials:
         return made.token
 
     def _make(self, to: tuple[str, ...], now: float) -> str:
+        claims = self._claimed or self._scope == "deliver"
         return make_token(
             self._key,
             audience=self._audience,
@@ -81,9 +87,21 @@ class Credentials:
             lifetime=self._lifetime,
             jti=secrets.token_urlsafe(16),
             to=to,
-            name=self._name,
-            app=self._app,
+            name=self._name if claims else None,
+            app=self._app if claims else None,
         )
+
+    def claim_name(self) -> bool:
+        """Let the next token claim the name, as the last was refused without it.
+
+        A server may open a mailbox only for those whose documents, found by their name,
+        say that it is theirs.
+
+        Returns:
+            Whether there is a name, and the last token did not claim it.
+        """
+        self._claiming = self._name is not None and not self._claimed
+        return self._claiming
 
     def correct(self, now: float) -> bool:
         """Take the server's clock, after it refused a token.

@@ -173,16 +173,27 @@ class ClientSession:
         if self._open:
             self._out.append(Send(Renew(token)))
 
-    def closed(self, code: int, reason: str = "", retry_after: float = 0.0) -> None:
+    def closed(
+        self,
+        code: int,
+        reason: str = "",
+        retry_after: float = 0.0,
+        *,
+        another_token: bool = False,
+    ) -> None:
         """Take note that the connection is gone, or never came to be.
 
         Args:
             code: The close code; 1006 if there was none.
             reason: Why, if it was said.
             retry_after: Seconds the server asked to wait, outside the stream.
+            another_token: Whether another token would say more than the one that was
+                refused; it is tried once, whatever the server advises.
         """
         self._ledger.owed.lost()
         closing, told = self._advice, advice(code)
+        if another_token:
+            closing, told = None, advice(CloseCode.UNAUTHORIZED)
         reason = reason or told.meaning
         reconnect = told.reconnect
         if closing is not None:

@@ -1,5 +1,7 @@
 """Tokens are kept while they last, and made anew when they do not."""
 
+from typing import Literal
+
 from pushd.client import PrivateKey
 from pushd.client.credentials import CACHED, Credentials
 from pushd.identity.tokens import verify
@@ -23,6 +25,48 @@ def made(clock: Clock) -> Credentials:
     return Credentials(
         KEY, audience="https://x", scope="deliver", lifetime=600, clock=clock
     )
+
+
+def named(scope: Literal["deliver", "receive"]) -> Credentials:
+    """Return credentials of somebody with a name."""
+    return Credentials(
+        KEY,
+        audience="https://x",
+        scope=scope,
+        lifetime=600,
+        name="alice.id",
+        app="https://app.example",
+        clock=Clock(),
+    )
+
+
+def name_in(token: str) -> str | None:
+    """Return the name a token claims."""
+    return verify(token, now=Clock().now).name
+
+
+def test_who_delivers_claims_the_name() -> None:
+    """In every token: the recipient is told who writes."""
+    credentials = named("deliver")
+    assert name_in(credentials.token(["did:key:z1"])) == "alice.id"
+    assert name_in(credentials.token(["did:key:z1"], new=True)) == "alice.id"
+
+
+def test_who_receives_claims_the_name_once_and_only_when_asked() -> None:
+    """Reading needs none; so it goes on while nobody can prove a name."""
+    credentials = named("receive")
+    assert name_in(credentials.token()) is None
+    assert credentials.claim_name()
+    assert name_in(credentials.token(new=True)) == "alice.id"
+    assert not credentials.claim_name(), "it was claimed, and that was not enough"
+    assert name_in(credentials.token()) is None
+    assert credentials.claim_name(), "another time it may be"
+
+
+def test_without_a_name_there_is_nothing_to_claim() -> None:
+    """A refusal is final then."""
+    credentials = Credentials(KEY, audience="https://x", scope="receive", lifetime=600)
+    assert not credentials.claim_name()
 
 
 def test_a_token_is_used_until_shortly_before_its_end() -> None:

@@ -374,6 +374,18 @@ def test_a_refused_token_is_tried_once_anew() -> None:
     assert isinstance(stop.error.error, Unauthorized)
 
 
+def test_another_token_is_tried_once_whatever_the_server_advises() -> None:
+    """A server that has no mailbox for a key may have one for its name."""
+    session = made()
+    for another in (True, False):
+        session.connected("token", NOW)
+        say(session, Closing(reason="forbidden", retry_after=0, reconnect=False))
+        session.closed(4403, another_token=another)
+        commands = session.commands()
+        assert bool(of(Connect, commands)) is another
+        assert bool(of(Stop, commands)) is not another
+
+
 def test_a_token_that_ends_is_renewed() -> None:
     """`expiring` is answered with a new token."""
     session = opened()

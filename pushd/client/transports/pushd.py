@@ -247,7 +247,8 @@ class PushdStream:
     def _closed(self, code: int, reason: str, retry_after: float = 0.0) -> None:
         if self._session.server_time is not None:
             self._credentials.correct(self._session.server_time)
-        self._session.closed(code, reason, retry_after)
+        another = code == CloseCode.FORBIDDEN and self._credentials.claim_name()
+        self._session.closed(code, reason, retry_after, another_token=another)
         self._wake.set()
 
     # --- what goes on beside ---------------------------------------------------------
