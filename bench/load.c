@@ -1,16 +1,17 @@
-/* Makes load on a pushd server and counts what comes back: recipients, each with a
- * websocket, and senders, each with a kept-alive HTTP connection.
+/* Makes load on a push server and counts what comes back: recipients, each with a
+ * websocket, and senders, each with a connection that is kept.
  *
- *     load PORT
+ *     load PORT [PORT OF THE SENDERS]
  *
  * One thread and one epoll, so that it takes less of a core than the server it loads.
  * It is told what to do by lines on standard input and answers each with one line of
  * JSON, all its counters, when that is done. It judges nothing: durations, differences
  * and the processor time of others are for who drives it to measure.
  *
+ *     wire text|binary PATH  talk as this file says, see struct wire; frames are of this kind
  *     hellos PATH            use the first frames in this file, in turn
  *     posts PATH             use the requests in this file, in turn
- *     answer ack|seen        what recipients answer to messages
+ *     answer KIND            what recipients answer to messages, see enum kind
  *     connect N WIDTH        have N more recipients that caught up; WIDTH connect at a time
  *     disconnect             drop all recipients
  *     storm N WIDTH          connect, catch up and drop, N times, WIDTH at a time
@@ -20,10 +21,11 @@
  *     stop                   post no more, and wait for the answers
  *     sample                 tell the counters; latencies are counted anew after that
  *
- * A file holds records: a length (4 bytes, little-endian) and as many bytes. In a request
- * each run of sixteen `#` is replaced by a number never used before, and each of sixteen
- * `@` by the time at which the request was due; recipients read that time from the
- * payload again. Both are hexadecimal.
+ * A file holds records: a length (4 bytes, little-endian) and as many bytes. In what is
+ * sent each run of sixteen `#` is replaced by a number never used before, each of sixteen
+ * `%` by the number of the sender, and each of sixteen `@` by the time at which the request
+ * was due; all are hexadecimal. A payload begins with `due=` and that time, by which
+ * recipients know it in whatever it is wrapped.
  */
 
 #define _GNU_SOURCE
@@ -126,10 +128,14 @@ static void answer(void) {
 
 /* --- records ------------------------------------------------------------------------- */
 
+struct marks {
+  uint32_t count, *at;
+};
+
 struct record {
   char *data;
-  uint32_t size, numbers, times;
-  uint32_t *number_at, *time_at;
+  uint32_t size;
+  struct marks numbers, times, senders;
 };
 
 struct records {
@@ -138,19 +144,23 @@ struct records {
   size_t count, next;
 };
 
-static struct records hellos, posts;
+static struct records hellos, posts, words;
 
-static uint32_t find_marks(const struct record *record, char letter, uint32_t **at) {
+static struct marks find_marks(const struct record *record, char letter) {
   char mark[MARK];
   memset(mark, letter, MARK);
-  uint32_t found = 0;
+  struct marks found = {0};
   char *from = record->data, *end = record->data + record->size;
   while ((from = memmem(from, (size_t)(end - from), mark, MARK))) {
-    *at = must(realloc(*at, (found + 1) * sizeof **at));
-    (*at)[found++] = (uint32_t)(from - record->data);
+    found.at = must(realloc(found.at, (found.count + 1) * sizeof *found.at));
+    found.at[found.count++] = (uint32_t)(from - record->data);
     from += MARK;
   }
   return found;
+}
+
+static void fill_in(struct record *record, const struct marks *marks, uint64_t number) {
+  for (uint32_t i = 0; i < marks->count; i++) hex(record->data + marks->at[i], number);
 }
 
 static char *read_file(const char *path, size_t *size) {
@@ -166,8 +176,10 @@ static char *read_file(const char *path, size_t *size) {
 }
 
 static void load_records(struct records *records, const char *path) {
-  for (size_t i = 0; i < records->count; i++)
-    free(records->list[i].number_at), free(records->list[i].time_at);
+  for (size_t i = 0; i < records->count; i++) {
+    struct record *record = &records->list[i];
+    free(record->numbers.at), free(record->times.at), free(record->senders.at);
+  }
   free(records->file);
   free(records->list);
   size_t size;
@@ -175,8 +187,9 @@ static void load_records(struct records *records, const char *path) {
   for (size_t at = 0; at + 4 <= size;) {
     struct record record = {.data = records->file + at + 4};
     memcpy(&record.size, records->file + at, 4);
-    record.numbers = find_marks(&record, '#', &record.number_at);
-    record.times = find_marks(&record, '@', &record.time_at);
+    record.numbers = find_marks(&record, '#');
+    record.times = find_marks(&record, '@');
+    record.senders = find_marks(&record, '%');
     records->list = must(realloc(records->list, (records->count + 1) * sizeof record));
     records->list[records->count++] = record;
     at += 4 + record.size;
@@ -189,6 +202,53 @@ static struct record *next_record(struct records *records) {
     exit(1);
   }
   return &records->list[records->next++ % records->count];
+}
+
+/* --- what the server speaks ---------------------------------------------------------- */
+
+/* The records of the file, in this order. */
+struct wire {
+  struct record upgrade;   /* the request for a websocket */
+  struct record live;      /* the frame that has it says that a recipient is connected */
+  struct record heartbeat; /* the frame that asks whether a recipient is there, in full */
+  struct record alive;     /* what it answers */
+  struct record greeting;  /* a sender's first words; if there are none it speaks HTTP */
+  struct record accepted;  /* once in an answer for each message that was accepted */
+  struct record refused;   /* and for each that was not */
+};
+
+/* What recipients answer to messages: pushd's `ack` or `seen` up to the last that was
+ * read, MQTT's PUBACK for each, or nothing. */
+enum kind { ACK, SEEN, PUBACK, NOTHING };
+
+static struct wire wire;
+static enum kind kind;
+static unsigned char frame_type;
+
+static void load_wire(const char *frames, const char *path) {
+  frame_type = strcmp(frames, "binary") ? 0x81 : 0x82;
+  load_records(&words, path);
+  if (words.count * sizeof(struct record) != sizeof wire) {
+    fprintf(stderr, "load: %s holds no wire\n", path);
+    exit(1);
+  }
+  memcpy(&wire, words.list, sizeof wire);
+}
+
+static void load_kind(const char *name) {
+  static const char *const names[] = {"ack", "seen", "puback", "nothing"};
+  for (kind = ACK; kind < NOTHING && strcmp(name, names[kind]);) kind++;
+}
+
+static const char *find(const char *data, size_t size, const struct record *what) {
+  return what->size ? memmem(data, size, what->data, what->size) : NULL;
+}
+
+static uint64_t occurrences(const char *data, size_t size, const struct record *what) {
+  uint64_t found = 0;
+  const char *end = data + size;
+  for (; (data = find(data, (size_t)(end - data), what)); data += what->size) found++;
+  return found;
 }
 
 /* --- connections --------------------------------------------------------------------- */
@@ -206,12 +266,12 @@ struct connection {
   bool busy;  /* a sender: its answer has not come */
   bool brief; /* a recipient: to be dropped once it caught up */
   bool over;
-  size_t place; /* a recipient: in the table */
+  size_t place; /* in the table of its like */
   struct buffer in, out;
 };
 
 static int poller;
-static struct sockaddr_in server;
+static struct sockaddr_in server, senders_server;
 static char scratch[SCRATCH];
 
 static void append(struct buffer *buffer, const char *data, size_t size) {
@@ -236,10 +296,11 @@ static void watch(struct connection *c, int how, uint32_t events) {
 /* Connecting blocks, which takes no time on loopback unless the server's queue is full. */
 static struct connection *connection(enum phase phase) {
   struct connection *c = must(calloc(1, sizeof *c));
+  struct sockaddr_in *to = phase == SENDING ? &senders_server : &server;
   c->phase = phase;
   c->fd = socket(AF_INET, SOCK_STREAM, 0);
   if (c->fd < 0) die("socket");
-  if (connect(c->fd, (struct sockaddr *)&server, sizeof server) < 0) die("connect");
+  if (connect(c->fd, (struct sockaddr *)to, sizeof *to) < 0) die("connect");
   int on = 1;
   setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   fcntl(c->fd, F_SETFL, O_NONBLOCK);
@@ -281,7 +342,6 @@ static void drop(struct connection *c) {
 
 static struct connection **recipients;
 static size_t recipients_size, recipients_room;
-static const char *acknowledgement = "ack";
 static size_t to_connect, connecting;
 static bool brief;
 
@@ -306,11 +366,6 @@ static void send_frame(struct connection *c, unsigned char first, const char *pa
 }
 
 static void connect_recipient(void) {
-  static const char request[] =
-      "GET /v1/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n"
-      "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-      "Sec-WebSocket-Protocol: pushd.v1\r\n\r\n";
   struct connection *c = connection(UPGRADING);
   c->brief = brief;
   if (recipients_size == recipients_room) {
@@ -321,7 +376,7 @@ static void connect_recipient(void) {
   recipients[recipients_size++] = c;
   to_connect--;
   connecting++;
-  transmit(c, request, sizeof request - 1);
+  transmit(c, wire.upgrade.data, wire.upgrade.size);
 }
 
 static void drop_recipient(struct connection *c) {
@@ -356,30 +411,26 @@ static size_t take_upgrade(struct connection *c, const char *data, size_t size) 
   }
   struct record *hello = next_record(&hellos);
   c->phase = CATCHING_UP;
-  send_frame(c, 0x81, hello->data, hello->size);
+  send_frame(c, frame_type, hello->data, hello->size);
   return (size_t)(end + 4 - data);
 }
 
-static bool begins(const char *data, size_t size, const char *with) {
-  size_t length = strlen(with);
-  return size >= length && !memcmp(data, with, length);
-}
-
 /* Count the messages of a frame and how long each was under way. */
-static void take_messages(const char *data, size_t size) {
-  static const char id[] = "{\"id\":\"", payload[] = "\"payload\":\"";
+static uint64_t take_messages(const char *data, size_t size) {
+  static const char due[] = "due=";
   const char *end = data + size;
-  uint64_t arrived = now();
-  count.frames++;
-  while ((data = memmem(data, (size_t)(end - data), id, sizeof id - 1))) {
-    count.messages++;
-    data = memmem(data, (size_t)(end - data), payload, sizeof payload - 1);
-    if (!data || (size_t)(end - data) < sizeof payload + MARK) return;
+  uint64_t arrived = now(), found = 0;
+  while ((data = memmem(data, (size_t)(end - data), due, sizeof due - 1))) {
     char text[MARK + 1] = {0};
-    memcpy(text, data + sizeof payload - 1, MARK);
-    uint64_t due = strtoull(text, NULL, 16);
-    if (due) count_latency(arrived - due);
+    data += sizeof due - 1;
+    if (end - data < MARK) break;
+    memcpy(text, data, MARK);
+    count_latency(arrived - strtoull(text, NULL, 16));
+    found++;
   }
+  count.frames += found > 0;
+  count.messages += found;
+  return found;
 }
 
 /* The id in the frame's cursor, which is its last member: `"cursor":"<id>@<epoch>"}`. */
@@ -404,13 +455,30 @@ static void caught_up(struct connection *c) {
   connected();
 }
 
-static void take_text(struct connection *c, const char *data, size_t size, char *cursor) {
-  if (begins(data, size, "{\"type\":\"messages\"")) {
-    take_messages(data, size);
-    take_cursor(data, size, cursor);
-  } else if (begins(data, size, "{\"type\":\"caught_up\"")) {
-    caught_up(c);
-  } else if (!begins(data, size, "{\"type\":\"welcome\"")) {
+/* Acknowledge a PUBLISH of QoS 1; its identifier follows the topic (MQTT 3.1.1, 3.3). */
+static void acknowledge(struct connection *c, const char *data, size_t size) {
+  const unsigned char *packet = (const unsigned char *)data;
+  size_t at = 1;
+  while (at < size && packet[at++] & 0x80) continue;
+  if (at + 2 < size) at += 2 + (size_t)(packet[at] << 8 | packet[at + 1]);
+  if (at + 2 > size) {
+    fail("no packet identifier", data, size);
+    return;
+  }
+  const char puback[] = {0x40, 2, data[at], data[at + 1]};
+  send_frame(c, frame_type, puback, sizeof puback);
+  count.acks++;
+}
+
+static void take_payload(struct connection *c, const char *data, size_t size, char *cursor) {
+  if (take_messages(data, size)) {
+    if (kind == PUBACK) acknowledge(c, data, size);
+    if (kind < PUBACK) take_cursor(data, size, cursor);
+  } else if (c->phase == CATCHING_UP) {
+    if (find(data, size, &wire.live)) caught_up(c);
+  } else if (size == wire.heartbeat.size && !memcmp(data, wire.heartbeat.data, size)) {
+    send_frame(c, frame_type, wire.alive.data, wire.alive.size);
+  } else {
     fail("an unexpected frame", data, size);
   }
 }
@@ -428,7 +496,8 @@ static size_t take_frame(struct connection *c, const char *data, size_t size, ch
   if (size < start + length) return 0;
   const char *payload = data + start;
   switch (head[0] & 0x0f) {
-    case 0x1: take_text(c, payload, length, cursor); break;
+    case 0x1:
+    case 0x2: take_payload(c, payload, length, cursor); break;
     case 0x9: send_frame(c, 0x8a, payload, length); break;
     case 0xa: break;
     default: fail("an unexpected opcode", payload, length);
@@ -436,7 +505,7 @@ static size_t take_frame(struct connection *c, const char *data, size_t size, ch
   return start + length;
 }
 
-/* Take what was read; messages are acknowledged once, up to the last. */
+/* Take what was read; pushd is answered once, up to the last message. */
 static size_t take_frames(struct connection *c, const char *data, size_t size) {
   size_t taken = 0;
   char cursor[CURSOR] = "", text[2 * CURSOR];
@@ -448,7 +517,7 @@ static size_t take_frames(struct connection *c, const char *data, size_t size) {
   }
   if (c->over || !*cursor) return taken;
   int length = snprintf(text, sizeof text, "{\"type\":\"%s\",\"upto\":\"%s\"}",
-                        acknowledgement, cursor);
+                        kind == SEEN ? "seen" : "ack", cursor);
   send_frame(c, 0x81, text, (size_t)length);
   count.acks++;
   return taken;
@@ -469,9 +538,10 @@ static void post(struct connection *c, uint64_t when) {
   static uint64_t number;
   if (!number) number = (uint64_t)time(NULL) << 32;
   struct record *record = next_record(&posts);
-  for (uint32_t i = 0; i < record->numbers; i++)
-    hex(record->data + record->number_at[i], ++number);
-  for (uint32_t i = 0; i < record->times; i++) hex(record->data + record->time_at[i], when);
+  for (uint32_t i = 0; i < record->numbers.count; i++)
+    hex(record->data + record->numbers.at[i], ++number);
+  fill_in(record, &record->times, when);
+  fill_in(record, &record->senders, c->place);
   c->busy = true;
   to_post--;
   unanswered++;
@@ -508,13 +578,6 @@ static size_t content_length(const char *head, const char *end) {
   return 0;
 }
 
-static uint64_t occurrences(const char *data, size_t size, const char *what) {
-  uint64_t found = 0;
-  const char *end = data + size;
-  for (; (data = memmem(data, (size_t)(end - data), what, strlen(what))); data++) found++;
-  return found;
-}
-
 static size_t take_answer(struct connection *c, const char *data, size_t size) {
   const char *end = memmem(data, size, "\r\n\r\n", 4);
   if (!end) return 0;
@@ -523,8 +586,8 @@ static size_t take_answer(struct connection *c, const char *data, size_t size) {
   if (size < (size_t)(body - data) + length) return 0;
   int status = atoi(data + sizeof "HTTP/1.1");
   if (status == 202 || status == 200) {
-    count.accepted += occurrences(body, length, "\"id\":");
-    uint64_t refused = occurrences(body, length, "\"error\":");
+    count.accepted += occurrences(body, length, &wire.accepted);
+    uint64_t refused = occurrences(body, length, &wire.refused);
     if (refused) fail("a delivery was refused", body, length);
     count.refused += refused;
   } else {
@@ -532,6 +595,24 @@ static size_t take_answer(struct connection *c, const char *data, size_t size) {
   }
   answered(c);
   return (size_t)(body - data) + length;
+}
+
+/* Take what is said by a server that speaks no HTTP: an acceptance, and all before it. */
+static size_t take_acceptance(struct connection *c, const char *data, size_t size) {
+  if (find(data, size, &wire.refused)) fail("a message was refused", data, size);
+  const char *found = find(data, size, &wire.accepted);
+  if (!found) return 0;
+  count.accepted++;
+  answered(c);
+  return (size_t)(found - data) + wire.accepted.size;
+}
+
+static struct connection *sender(size_t place) {
+  struct connection *c = connection(SENDING);
+  c->place = place;
+  fill_in(&wire.greeting, &wire.greeting.senders, place);
+  if (wire.greeting.size) transmit(c, wire.greeting.data, wire.greeting.size);
+  return c;
 }
 
 static void have_senders(size_t wanted) {
@@ -542,7 +623,8 @@ static void have_senders(size_t wanted) {
     drop(c);
     free(c);
   }
-  while (senders_size < wanted) senders[senders_size++] = connection(SENDING);
+  for (; senders_size < wanted; senders_size++)
+    senders[senders_size] = sender(senders_size);
   memcpy(idle, senders, senders_size * sizeof *senders);
   idle_size = senders_size;
 }
@@ -570,10 +652,12 @@ static void receive(struct connection *c) {
     append(&held, scratch, size);
     data = held.data, size = held.size;
   }
-  if (c->phase == SENDING)
-    taken = take_answer(c, data, size);
-  else
+  if (c->phase != SENDING)
     taken = take_frames(c, data, size);
+  else if (wire.greeting.size)
+    taken = take_acceptance(c, data, size);
+  else
+    taken = take_answer(c, data, size);
   if (!c->over && taken < size) append(&c->in, data + taken, size - taken);
   free(held.data);
 }
@@ -609,12 +693,14 @@ static void obey(char *line) {
   char word[64], path[4096];
   size_t first;
   double second;
-  if (sscanf(line, "hellos %4095[^\n]", path) == 1) {
+  if (sscanf(line, "wire %63s %4095[^\n]", word, path) == 2) {
+    load_wire(word, path);
+  } else if (sscanf(line, "hellos %4095[^\n]", path) == 1) {
     load_records(&hellos, path);
   } else if (sscanf(line, "posts %4095[^\n]", path) == 1) {
     load_records(&posts, path);
   } else if (sscanf(line, "answer %63s", word) == 1) {
-    acknowledgement = strcmp(word, "seen") ? "ack" : "seen";
+    load_kind(word);
   } else if (sscanf(line, "connect %zu %lf", &first, &second) == 2) {
     connect_many(first, (size_t)second, false);
     return;
@@ -674,9 +760,15 @@ static int wait_for(struct epoll_event *events) {
   return epoll_pwait2(poller, events, EVENTS, &most, NULL);
 }
 
+static struct sockaddr_in loopback(const char *port) {
+  return (struct sockaddr_in){.sin_family = AF_INET,
+                              .sin_port = htons((uint16_t)atoi(port)),
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+}
+
 int main(int argc, char **argv) {
-  if (argc != 2) {
-    fprintf(stderr, "usage: load PORT\n");
+  if (argc < 2 || argc > 3) {
+    fprintf(stderr, "usage: load PORT [PORT OF THE SENDERS]\n");
     return 2;
   }
   struct rlimit files;
@@ -685,9 +777,8 @@ int main(int argc, char **argv) {
   setrlimit(RLIMIT_NOFILE, &files);
   prctl(PR_SET_TIMERSLACK, 1000ul);
   prctl(PR_SET_PDEATHSIG, 9);
-  server = (struct sockaddr_in){.sin_family = AF_INET,
-                                .sin_port = htons((uint16_t)atoi(argv[1])),
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  server = loopback(argv[1]);
+  senders_server = loopback(argv[argc - 1]);
   poller = epoll_create1(0);
   struct epoll_event orders = {.events = EPOLLIN}, events[EVENTS];
   if (epoll_ctl(poller, EPOLL_CTL_ADD, 0, &orders) < 0) die("standard input");

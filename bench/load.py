@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from bench.processes import Measured, Unavailable, on_core
+from bench.wire import Wire, write
 
 SOURCE = Path(__file__).with_name("load.c")
 PATIENCE = 60.0
@@ -26,11 +27,11 @@ class Counters(Struct):
         connects: Recipients that ever caught up.
         posts: Requests sent.
         answers: Answers to them.
-        accepted: Deliveries accepted in those.
-        refused: Deliveries refused in those.
-        frames: `messages` frames received.
+        accepted: Messages accepted in those.
+        refused: Messages refused in those.
+        frames: Frames with messages received.
         messages: Messages in those.
-        acks: `ack` or `seen` frames sent.
+        acks: Answers of recipients to them.
         failures: Whatever was not as it should be.
         p50_us: Median of the microseconds from the moment a request was due to the
             arrival of its message, since the last sample.
@@ -63,6 +64,12 @@ class Load:
         self._process = process
         self._decode = Decoder(Counters).decode
         self.measured = Measured(process)
+
+    def speak(self, wire: Wire, directory: Path) -> None:
+        """Talk in this way from now on; it is written to a file of the directory."""
+        path = write(directory / "wire", wire.records())
+        self.tell(f"wire {wire.frames} {path}")
+        self.tell(f"answer {wire.answer}")
 
     def tell(self, order: str) -> Counters:
         """Give an order, and return the counters when it is carried out.
@@ -104,11 +111,14 @@ def build(directory: Path) -> Path:
 
 
 @contextmanager
-def running(program: Path, port: int, *, core: int) -> Iterator[Load]:
-    """Run the load program against a port of this machine."""
+def running(program: Path, *ports: int, core: int) -> Iterator[Load]:
+    """Run the load program against a port of this machine, or one and that of senders."""
     with on_core(core):
         process = subprocess.Popen(
-            [program, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [program, *map(str, ports)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
     with process:
         try:

@@ -1,25 +1,25 @@
-"""What the load program sends: hello frames, and requests with places to fill in.
+"""What the load program sends to pushd: hello frames, and requests with places to fill in.
 
 Each recipient is an identity with its own mailbox and token, as on a real server. One
 sender writes to all of them, with a token per request that names just its recipients.
 """
 
-import struct
 import time
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
+from bench.wire import MESSAGE, NUMBER, Wire, post, upgrade
 from pushd.identity.keys import PrivateKey
 from pushd.identity.tokens import DELIVER, RECEIVE, make_token
 from pushd.protocol.messages import Delivery, Hello, encode
 
 AUDIENCE = "http://127.0.0.1:8480"
 """What the measured servers are called, wherever they listen."""
-PAYLOAD = 400
-"""Characters of a payload; a message ID encrypted to its recipient has about as many."""
-
-NUMBER = "#" * 16
-TIME = "@" * 16
+WIRE = Wire(
+    upgrade=upgrade("/v1/stream", "pushd.v1"),
+    live=b'{"type":"caught_up"',
+    accepted=b'"id":',
+    answer="ack",
+)
 HOUR = 3600
 
 
@@ -58,17 +58,15 @@ class Recipients:
         return [self._post(self._dids[at : min(at + batch, count)]) for at in starts]
 
     def _post(self, dids: Sequence[str]) -> bytes:
-        payload = TIME + "x" * (PAYLOAD - len(TIME))
-        deliveries = [Delivery(to=did, payload=payload, key=NUMBER) for did in dids]
+        deliveries = [Delivery(to=did, payload=MESSAGE, key=NUMBER) for did in dids]
         body = encode(deliveries[0] if len(dids) == 1 else {"deliveries": deliveries})
-        head = (
-            "POST /v1/deliveries HTTP/1.1\r\n"
-            "Host: 127.0.0.1\r\n"
-            f"Authorization: Bearer {self._token(self._sender, DELIVER, dids)}\r\n"
-            "Content-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
+        token = self._token(self._sender, DELIVER, dids)
+        return post(
+            "/v1/deliveries",
+            body,
+            kind="application/json",
+            authorization=f"Bearer {token}",
         )
-        return head.encode() + body
 
     def _token(self, key: PrivateKey, scope: str, to: Sequence[str] = ()) -> str:
         self._made += 1
@@ -81,11 +79,3 @@ class Recipients:
             to=to,
             jti=str(self._made),
         )
-
-
-def write(path: Path, records: Iterable[bytes]) -> Path:
-    """Write records to a file as the load program reads them."""
-    with path.open("wb") as file:
-        for record in records:
-            file.write(struct.pack("<I", len(record)) + record)
-    return path

@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import load, records
+from bench import load
 from bench.load import Counters, Load, LoadFailed
 from bench.processes import Durability, Measured, busy_ns, cores, server_and_store
-from bench.records import Recipients
+from bench.records import WIRE, Recipients
+from bench.wire import write
 
 Figures = dict[str, float]
 
@@ -79,10 +80,10 @@ class Files(NamedTuple):
 
 
 class Rig(NamedTuple):
-    """A server with its store, and the load program before it."""
+    """A server with its store, if it has one, and the load program before it."""
 
     server: Measured
-    store: Measured
+    store: Measured | None
     load: Load
 
 
@@ -94,18 +95,18 @@ def prepare(plan: Plan, directory: Path) -> Files:
     """Make identities, tokens and requests."""
     people = Recipients(plan.identities)
 
-    def write(name: str, made: list[bytes]) -> Path:
-        return records.write(directory / name, made)
+    def file(name: str, made: list[bytes]) -> Path:
+        return write(directory / name, made)
 
     return Files(
-        everyone=write("everyone", people.hellos(plan.identities)),
-        known=write("known", people.hellos(plan.recipients)),
-        fresh=write("fresh", people.hellos(plan.storm, among=plan.recipients)),
+        everyone=file("everyone", people.hellos(plan.identities)),
+        known=file("known", people.hellos(plan.recipients)),
+        fresh=file("fresh", people.hellos(plan.storm, among=plan.recipients)),
         posts={
-            batch: write(f"posts-{batch}", people.posts(plan.recipients, batch=batch))
+            batch: file(f"posts-{batch}", people.posts(plan.recipients, batch=batch))
             for batch in SENDERS
         },
-        filling=write("filling", people.posts(plan.mailboxes, batch=BATCH)),
+        filling=file("filling", people.posts(plan.mailboxes, batch=BATCH)),
     )
 
 
@@ -116,6 +117,7 @@ def rig(directory: Path, program: Path, durability: Durability) -> Iterator[Rig]
         server_and_store(directory, durability) as (server, store, port),
         load.running(program, port, core=cores()[1]) as loading,
     ):
+        loading.speak(WIRE, directory)
         yield Rig(server, store, loading)
 
 
@@ -138,7 +140,7 @@ def sample(rig: Rig) -> Sample:
     return Sample(
         counters,
         rig.server.cpu_ns(),
-        rig.store.cpu_ns(),
+        rig.store.cpu_ns() if rig.store else 0,
         rig.load.measured.cpu_ns(),
         busy_ns(),
     )
@@ -181,22 +183,23 @@ def check(counters: Counters) -> None:
 def idle(plan: Plan, files: Files, new_rig: NewRig) -> Figures:
     """Measure what an idle, authenticated session adds to the memory."""
     with new_rig("memory") as rig:
-        return _idle(rig, plan, files)
+        rig.load.tell(f"hellos {files.everyone}")
+        return _named("idle", memory(rig, plan))
 
 
-def _idle(rig: Rig, plan: Plan, files: Files) -> Figures:
-    rig.load.tell(f"hellos {files.everyone}")
+def memory(rig: Rig, plan: Plan) -> Figures:
+    """Return what a recipient adds to the memory of a server and its store."""
     server, store, connected = [], [], 0
     for step in plan.idle:
         check(rig.load.tell(f"connect {step - connected} {WIDTH}"))
         connected = step
         time.sleep(plan.settle)
         server.append(rig.server.rss())
-        store.append(rig.store.rss())
+        store.append(rig.store.rss() if rig.store else 0)
     sessions = plan.idle[-1] - plan.idle[0]
     return {
-        "idle.server_kib": (server[-1] - server[0]) / sessions / 1024,
-        "idle.store_kib": (store[-1] - store[0]) / sessions / 1024,
+        "server_kib": (server[-1] - server[0]) / sessions / 1024,
+        "store_kib": (store[-1] - store[0]) / sessions / 1024,
     }
 
 
@@ -250,17 +253,17 @@ def _deliveries(rig: Rig, plan: Plan, files: Files, durability: Durability) -> F
     figures: Figures = {}
     for batch, name in ((1, "single"), (BATCH, "batch")):
         rig.load.tell(f"posts {files.posts[batch]}")
-        full = _deliver(rig, plan, senders=SENDERS[batch], rate=0)
+        full = deliver(rig, plan, senders=SENDERS[batch], rate=0)
         # At random moments more may be under way than on average, and none must wait
         # for a free connection.
         rate = full["per_second"] / 2 / batch
-        half = _deliver(rig, plan, senders=4 * SENDERS[batch], rate=rate)
+        half = deliver(rig, plan, senders=4 * SENDERS[batch], rate=rate)
         figures |= _named(f"{name}.full.{durability}", full)
         figures |= _named(f"{name}.half.{durability}", half)
     return figures
 
 
-def _deliver(rig: Rig, plan: Plan, *, senders: int, rate: float) -> Figures:
+def deliver(rig: Rig, plan: Plan, *, senders: int, rate: float) -> Figures:
     """Deliver for a while; 0 as `rate` is as fast as answers come."""
     rig.load.tell(f"deliver {senders} {rate:.3f}")
     time.sleep(plan.warmup)
