@@ -10,6 +10,7 @@ from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
+import msgspec
 import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -18,6 +19,7 @@ from pushd import __version__, talk
 from pushd.client import GaiaError, NoBucket, NotReachable, StreamClosed, Unreachable
 from pushd.errors import ConfigurationError, PushdError, Unproven
 from pushd.identity.keys import Algorithm
+from pushd.identity.names import form_of, is_name, validate_app
 from pushd.identity.tokens import make_token
 from pushd.keyfiles import (
     Account,
@@ -338,15 +340,20 @@ def keygen(
     `<FILE>.pub.json` beside it and to the standard output. App, name, hub and servers go
     to *FILE* too, so that no other command needs to be told them.
     """
-    account = Account().updated(
+    account = _account(
+        None,
         app=app,
         name=name,
         hub=hub,
-        servers=tuple(map(talk.canonical, server or ())),
+        servers=server,
         names_api=names_api,
         bns_api=bns_api,
-        dev_hosts=tuple(dev_host or ()),
+        dev_hosts=dev_host,
     )
+    if app is not None:
+        validate_app(app)
+    if name is not None:
+        form_of(name)
     key = create_key(file, algorithm, account)
     typer.echo(f"did         {key.did}")
     typer.echo(f"public key  {key.public.raw.hex()}")
@@ -393,7 +400,7 @@ def token(
     typer.echo(
         make_token(
             read_key(key),
-            audience=_account(key, server).servers,
+            audience=_at_some_server(_account(key, servers=server)).servers,
             scope=" ".join(sorted(scopes)),
             to=[read_contact(one).did for one in to or ()],
             now=time.time(),
@@ -403,11 +410,27 @@ def token(
     )
 
 
-def _account(path: Path, server: list[str] | None, **flags: Any) -> Account:
-    """Return where the owner of a key file is at home; flags count more than the file."""
-    servers = tuple(map(talk.canonical, server or ()))
-    account = read_account(path).updated(servers=servers, **flags)
-    return account if account.servers else account.updated(servers=(DEFAULT_SERVER,))
+def _account(path: Path | None, **flags: str | list[str] | None) -> Account:
+    """Return where somebody is at home.
+
+    Args:
+        path: Of the key file that says it; None: nothing does.
+        flags: Members of the account; they count more.
+    """
+    account = Account() if path is None else read_account(path)
+    changes = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in flags.items()
+        if value
+    }
+    changed = msgspec.structs.replace(account, **changes)
+    servers = tuple(map(talk.canonical, changed.servers))
+    return msgspec.structs.replace(changed, servers=servers)
+
+
+def _at_some_server(account: Account) -> Account:
+    servers = account.servers or (DEFAULT_SERVER,)
+    return msgspec.structs.replace(account, servers=servers)
 
 
 # --- messages ------------------------------------------------------------------------
@@ -476,14 +499,15 @@ def send(
     sender = read_key(key)
     account = _account(
         key,
-        server,
         app=app,
         name=name,
         hub=hub,
+        servers=server,
         names_api=names_api,
         bns_api=bns_api,
-        dev_hosts=tuple(dev_host or ()),
+        dev_hosts=dev_host,
     )
+    account = _at_some_server(account)
     whole = account.app is not None and account.hub is not None
     if whole and raw is None and bucket is None:
         if message is None:
@@ -492,6 +516,11 @@ def send(
         client = talk.client(sender, account, give_up_after=give_up_after)
         typer.echo(asyncio.run(talk.send_message(client, recipient, message)))
         return
+    if is_name(to) and not is_file(to):
+        raise ConfigurationError(
+            "To send a text to a name, --app and --hub, or the key file, have to say where"
+            " you are at home."
+        )
     contact = read_contact(to, to_key)
     payload = raw
     if payload is None:
@@ -544,13 +573,14 @@ def listen(
     owner = read_key(key)
     account = _account(
         key,
-        server,
         app=app,
         name=name,
+        servers=server,
         names_api=names_api,
         bns_api=bns_api,
-        dev_hosts=tuple(dev_host or ()),
+        dev_hosts=dev_host,
     )
+    account = _at_some_server(account)
     how: dict[str, Any] = {
         "state_dir": state_dir,
         "count": count,
@@ -587,8 +617,9 @@ def publish(
     one first; published anew with other servers, you have moved. What is right already is
     left as it is. Prints the paths that were written.
     """
-    dev_hosts = tuple(dev_host or ())
-    account = _account(key, server, app=app, hub=hub, dev_hosts=dev_hosts)
+    account = _account(key, app=app, hub=hub, servers=server, dev_hosts=dev_host)
+    if not account.servers:
+        raise ConfigurationError("--server, or the key file, has to name your server.")
     for path in asyncio.run(talk.publish(talk.client(read_key(key), account))):
         typer.echo(path)
 
@@ -606,8 +637,8 @@ def show(
     dev_host: DevHostsOption = None,
 ) -> None:
     """Look up a name, and print who it is, how that is known, and how to write to them."""
-    account = (Account() if key is None else read_account(key)).updated(
-        app=app, names_api=names_api, bns_api=bns_api, dev_hosts=tuple(dev_host or ())
+    account = _account(
+        key, app=app, names_api=names_api, bns_api=bns_api, dev_hosts=dev_host
     )
     found = asyncio.run(talk.reach(account, name))
     typer.echo(f"did         {found.did}")
@@ -644,8 +675,8 @@ def verify(
     dev_host: DevHostsOption = None,
 ) -> None:
     """Tell whether a contact document is good; if it is not, why, with exit status 1."""
-    account = (Account() if key is None else read_account(key)).updated(
-        app=app, names_api=names_api, bns_api=bns_api, dev_hosts=tuple(dev_host or ())
+    account = _account(
+        key, app=app, names_api=names_api, bns_api=bns_api, dev_hosts=dev_host
     )
     if is_file(what):
         did, servers = talk.verify_contact(Path(what), account, of)

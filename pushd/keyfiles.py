@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from pushd.errors import BadRequest, ConfigurationError
 from pushd.identity.keys import Algorithm, PrivateKey, PublicKey, validate_did
@@ -37,11 +37,6 @@ class Account(Struct, frozen=True, omit_defaults=True):
     bns_api: str | None = None
     dev_hosts: tuple[str, ...] = ()
 
-    def updated(self, **changes: str | tuple[str, ...] | None) -> "Account":
-        """Return it with what is said of it here; None and nothing change nothing."""
-        said = {name: value for name, value in changes.items() if value}
-        return msgspec.structs.replace(self, **said)
-
 
 class KeyFile(Struct, omit_defaults=True):
     """What the file of a private key holds, keys in hexadecimal."""
@@ -50,7 +45,7 @@ class KeyFile(Struct, omit_defaults=True):
     did: str
     public_key: str
     private_key: str
-    account: Account = Account()
+    account: Account | UnsetType = UNSET
 
 
 class Contact(Struct):
@@ -103,7 +98,7 @@ def create_key(
     """
     key = PrivateKey.generate(algorithm)
     public = key.public.raw.hex()
-    file = KeyFile(algorithm, key.did, public, key.to_hex(), account or Account())
+    file = KeyFile(algorithm, key.did, public, key.to_hex(), account or UNSET)
     _write(path, file, mode=0o600)
     _write(contact_path(path), Contact(key.did, public, algorithm), mode=0o644)
     return key
@@ -128,7 +123,8 @@ def read_account(path: Path) -> Account:
     Raises:
         ConfigurationError: If there is none in this file.
     """
-    return _read(path, KeyFile).account
+    account = _read(path, KeyFile).account
+    return Account() if account is UNSET else account
 
 
 def write_account(path: Path, account: Account) -> None:

@@ -8,10 +8,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pushd.cli import PANELS, app
-from pushd.errors import ConfigurationError
+from pushd.errors import BadRequest, ConfigurationError, Unproven
+from pushd.identity.contact import make_contact
 from pushd.identity.keys import Algorithm
 from pushd.identity.tokens import verify
-from pushd.keyfiles import create_key, read_key
+from pushd.keyfiles import Account, create_key, read_account, read_key
 from pushd.settings import Settings, variable
 
 
@@ -27,7 +28,10 @@ def invoke(*arguments: str | Path) -> Result:
 # --- help ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["serve", "demo", "keygen", "token", "send", "listen"])
+COMMANDS = ["serve", "demo", "devhub", "keygen", "token", "contact", "send", "listen"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str) -> None:
     """Each command is listed, and has a help of its own."""
     assert f" {command} " in invoke("--help").output
@@ -78,6 +82,42 @@ def test_keygen_overwrites_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="stays as it is"):
         invoke("keygen", path)
     assert path.read_text() == before
+
+
+def test_keygen_keeps_where_one_is_at_home(tmp_path: Path) -> None:
+    """With the private key, so that no other command needs to be told."""
+    path = tmp_path / "me.json"
+    invoke(
+        *("keygen", path, "--app", "https://app.example", "--name", "alice.id.blockstack"),
+        *("--hub", "https://hub.example", "--names-api", "https://names.example"),
+        *("--server", "HTTPS://A.Example/", "--server", "https://b.example"),
+        *("--bns-api", "https://bns.example", "--dev-host", "127.0.0.1:8481"),
+    )
+
+    assert read_account(path) == Account(
+        app="https://app.example",
+        name="alice.id.blockstack",
+        hub="https://hub.example",
+        servers=("https://a.example", "https://b.example"),
+        names_api="https://names.example",
+        bns_api="https://bns.example",
+        dev_hosts=("127.0.0.1:8481",),
+    )
+    token = invoke("token", "--key", path, "--scope", "receive").output.strip()
+    audience = {"https://a.example", "https://b.example"}
+    assert verify(token, now=time.time()).audience == audience
+
+
+@pytest.mark.parametrize(
+    "flags", [("--app", "https://app.example/"), ("--name", "Alice Smith")]
+)
+def test_keygen_refuses_a_home_that_cannot_be(
+    tmp_path: Path, flags: tuple[str, str]
+) -> None:
+    """Before there is a file that would have to be made again."""
+    with pytest.raises(BadRequest):
+        invoke("keygen", tmp_path / "me.json", *flags)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_token_says_what_was_asked(tmp_path: Path) -> None:
@@ -162,3 +202,53 @@ def test_a_key_that_cannot_be_encrypted_to_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match="secp256k1"):
         invoke("send", "--key", tmp_path / "me.json", *to)
+
+
+# --- home ----------------------------------------------------------------------------
+
+HOME = Account(app="https://app.example", hub="https://hub.example")
+
+
+def test_what_is_not_said_is_asked_for(tmp_path: Path) -> None:
+    """Each in one sentence, before anything is tried."""
+    me = tmp_path / "me.json"
+    create_key(me)
+    create_key(tmp_path / "home.json", account=HOME)
+    home = ("--key", tmp_path / "home.json")
+
+    with pytest.raises(ConfigurationError, match="--app"):
+        invoke("contact", "show", "alice.id.blockstack")
+    with pytest.raises(ConfigurationError, match="--app"):
+        invoke("contact", "publish", "--key", me, "--server", "https://push.example")
+    with pytest.raises(ConfigurationError, match="--server"):
+        invoke("contact", "publish", *home)
+    with pytest.raises(ConfigurationError, match="text"):
+        invoke("send", *home, "--to", "bob.id.blockstack")
+    with pytest.raises(ConfigurationError, match="hub"):
+        invoke("send", "--key", me, "--to", "bob.id.blockstack", "Hello")
+
+
+def test_a_contact_document_is_verified(tmp_path: Path) -> None:
+    """Whose it is, and for which app; a file that is none says why."""
+    key, app = create_key(tmp_path / "me.json"), "https://app.example"
+    document = make_contact(key, servers=["https://push.example"], app=app, now=time.time())
+    path = tmp_path / "messaging.json"
+    path.write_bytes(document)
+    verify = ("contact", "verify", path)
+
+    shown = invoke(*verify, "--app", app).output
+    assert f"Good: {key.did} is at https://push.example." in shown
+    assert invoke(*verify, "--app", app, "--of", key.did).output == shown
+    with pytest.raises(Unproven, match="another app"):
+        invoke(*verify, "--app", "https://chat.example")
+    other = create_key(tmp_path / "other.json").did
+    with pytest.raises(Unproven, match="owner"):
+        invoke(*verify, "--app", app, "--of", other)
+    path.write_bytes(document.replace(b"ey", b"xy", 1))
+    with pytest.raises(Unproven):
+        invoke(*verify, "--app", app)
+    path.write_text("{}")
+    with pytest.raises(Unproven, match="publicKey"):
+        invoke(*verify, "--app", app)
+    with pytest.raises(ConfigurationError, match="No such file"):
+        invoke("contact", "verify", tmp_path / "none.json", "--app", app)

@@ -8,7 +8,16 @@ import pytest
 
 from pushd.errors import ConfigurationError
 from pushd.identity.keys import Algorithm, PrivateKey
-from pushd.keyfiles import contact_path, create_key, read_contact, read_key
+from pushd.keyfiles import (
+    Account,
+    contact_path,
+    create_key,
+    is_file,
+    read_account,
+    read_contact,
+    read_key,
+    write_account,
+)
 
 
 @pytest.mark.parametrize("algorithm", list(Algorithm))
@@ -108,3 +117,56 @@ def test_a_did_that_is_no_mailbox_is_refused(did: str) -> None:
     """Only the DID of a mailbox can be written to."""
     with pytest.raises(ConfigurationError, match=did):
         read_contact(did)
+
+
+def test_an_account_is_replaced_and_the_key_stays(tmp_path: Path) -> None:
+    """Only its owner can read the file before and after, and nothing is left beside it."""
+    path = tmp_path / "bob.json"
+    key = create_key(path)
+    account = Account(app="https://app.example", servers=("https://a.example",))
+
+    assert read_account(path) == Account()
+    write_account(path, account)
+    write_account(path, account)
+
+    assert read_account(path) == account
+    assert read_key(path) == key
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert sorted(tmp_path.iterdir()) == [path, contact_path(path)]
+
+
+def test_a_file_from_before_there_were_accounts_is_read(tmp_path: Path) -> None:
+    """And one without an account says nothing of it."""
+    path = tmp_path / "bob.json"
+    create_key(path)
+
+    assert set(json.loads(path.read_text())) == {
+        *("algorithm", "did", "public_key", "private_key")
+    }
+    assert read_account(path) == Account()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("bob.pub.json", True),
+        ("people/bob.json", True),
+        ("bob.id.blockstack", False),
+        ("https://hub.example/hub/1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2/", False),
+        ("did:web:example.org", False),
+    ],
+)
+def test_a_file_is_told_from_a_name(text: str, expected: bool) -> None:
+    """Though a file may be called like a name."""
+    assert is_file(text) == expected
+
+
+def test_a_file_of_any_name_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it is there."""
+    monkeypatch.chdir(tmp_path)
+    Path("bob.contact").touch()
+
+    assert is_file("bob.contact")
+    assert not is_file("alice.contact")
