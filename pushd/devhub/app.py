@@ -70,7 +70,6 @@ class DevHub:
             exception_handlers={
                 HubError: refused,
                 Throttled: throttled,
-                404: nothing_here,
                 405: nothing_here,
             },
         )

@@ -165,6 +165,7 @@ def test_a_directory_is_no_file(bucket: Bucket) -> None:
     [
         ("GET", "/store/1Abc/a"),
         ("PUT", "/store/1Abc/a"),
+        ("POST", "/store"),
         ("POST", "/store/1Abc"),
         ("POST", "/store/1Abc/"),
         ("POST", "/store/1Abc-auth/authTimestamp"),

@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pushd.devhub.errors import BadPathError, DoesNotExist, HubError
@@ -120,6 +120,7 @@ def follow(storage: Storage, steps: list[tuple[str, str, str]]) -> None:
 
 
 @given(STEPS)
+@example([("write", "a/b/c", ""), ("delete", "a/b/c", ""), ("write", "a", "")])
 def test_memory_and_directory_agree(steps: list[tuple[str, str, str]]) -> None:
     """Whatever happens, a directory opened again holds what memory alone would."""
     memory = Storage(clock=lambda: 5.0)
