@@ -515,3 +515,29 @@ def test_reopen_connects_at_once() -> None:
     assert waits(session.commands()) == [0.0]
     session.closed(1006)
     assert waits(session.commands()) == [BACKOFF_BASE]
+
+
+def test_a_mailbox_is_empty_when_all_is_handled_and_acked() -> None:
+    """Not while history comes, nor while a message is with the listeners or its ack is."""
+    session = opened()
+    id = MessageId(1, 1)
+    say(session, messages("1-1"))
+    assert not session.empty
+    say(session, CaughtUp("1-1", "1-1", 1))
+    assert not session.empty
+    session.handled(id)
+    (ack,) = [one for one in sent(session.commands()) if isinstance(one, Ack)]
+    assert not session.empty
+    assert ack.ref is not UNSET
+    say(session, Acked(ack.ref, 1))
+    assert session.empty
+    session.closed(1006)
+    assert not session.empty
+
+
+def test_a_mailbox_with_a_message_nobody_handled_is_not_empty() -> None:
+    """It stays there, and so does the client."""
+    session = opened()
+    say(session, messages("1-1"), CaughtUp("1-1", "1-1", 1))
+    session.failed(MessageId(1, 1))
+    assert not session.empty
