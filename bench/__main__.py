@@ -8,15 +8,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from itertools import count, product
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from bench import load, pace, report, scenarios
+from bench import compare, load, pace, report, scenarios
 from bench.load import LoadFailed
+from bench.pace import Figures
+from bench.peers import PEERS
 from bench.processes import Durability, Unavailable, most_files
-from bench.scenarios import SCENARIOS, Figures, Plan, Rig
+from bench.scenarios import SCENARIOS, Plan, Rig
 
 RESULTS = Path(__file__).with_name("results")
 
@@ -34,11 +37,10 @@ FULL = Plan(
 QUICK = FULL._replace(
     runs=1, seconds=1.5, warmup=0.5, idle=(500, 1500, 3000), storm=4000, mailboxes=50
 )
+PEERS_STEPS = (1000, 3000, 6000)
+"""Idle connections of peers at most: some take two open files for each."""
 SPARE_FILES = 500
 """Open files of a process that are no idle connections."""
-
-CALM = 2.0
-"""Percent of the cores that other programs always take."""
 
 Note = Callable[[str], None]
 
@@ -52,11 +54,20 @@ def main() -> None:
     began = time.monotonic()
     facts = report.machine()
     try:
-        names = options.only or SCENARIOS
-        runs = measure(within_limits(plan), names, _say, attempts=options.attempts)
+        plan = within_limits(plan)
+        if options.peers is None:
+            names = options.only or SCENARIOS
+            runs = measure(plan, names, _say, attempts=options.attempts)
+            table = report.table(runs)
+        else:
+            names = options.peers or PEERS
+            plan = among_peers(plan)
+            outcomes = compare.compare(plan, names, _say, attempts=options.attempts)
+            runs, table = compare.named_runs(outcomes), compare.table(outcomes)
+            facts["peers"] = compare.versions(outcomes)
     except (Unavailable, LoadFailed) as error:
         sys.exit(f"bench: {error}")
-    print(report.table(runs))
+    print(table)
     facts["command"] = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
     facts["took_seconds"] = round(time.monotonic() - began)
     path = options.output or RESULTS / f"{time.strftime('%Y%m%dT%H%M%S')}.json"
@@ -94,22 +105,13 @@ def measure(
         def once(scenario: str) -> Figures:
             run = {"pace.verify_us": pace.verify_us()}
             run |= SCENARIOS[scenario](plan, files, new_rig)
-            run["others.percent"] = _others(run)
+            run["others.percent"] = 100 * pace.others(run)
             note(f"{scenario}: {_brief(run)}")
             return run
 
         for scenario, _ in product(names, range(plan.runs)):
-            tried: list[Figures] = []
-            while len(tried) < attempts and not any(_others(run) < CALM for run in tried):
-                tried.append(once(scenario))
-            figures.append(min(tried, key=_others))
+            figures.append(pace.calmest(partial(once, scenario), attempts))
     return figures
-
-
-def _others(run: Figures) -> float:
-    """Return what other programs took of the cores while it was measured, in percent."""
-    shares = [value for name, value in run.items() if name.endswith(".others")]
-    return 100 * max(shares, default=0.0)
 
 
 def within_limits(plan: Plan) -> Plan:
@@ -119,6 +121,11 @@ def within_limits(plan: Plan) -> Plan:
     if len(steps) < 2 or plan.recipients > most:
         raise Unavailable("Too few files may be open here: raise `ulimit -Hn`.")
     return plan._replace(idle=steps)
+
+
+def among_peers(plan: Plan) -> Plan:
+    """Return the plan with as many connections as every peer can have."""
+    return plan._replace(idle=tuple(map(min, plan.idle, PEERS_STEPS)))
 
 
 def _brief(figures: Figures) -> str:
@@ -144,6 +151,14 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--only", nargs="+", choices=SCENARIOS, help="these scenarios; all by default"
+    )
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        choices=PEERS,
+        metavar="PEER",
+        help="compare with these, installed if need be, instead; all by default:"
+        f" {', '.join(PEERS)}",
     )
     parser.add_argument(
         "--attempts",

@@ -129,7 +129,7 @@ def store(directory: Path, durability: Durability, *, core: int) -> Iterator[Mea
         *_APPEND_ONLY[durability],
     ]
     with started(command, core=core, log=directory / "store.log") as process:
-        _await(lambda: _listens(path), process, directory / "store.log")
+        wait_until(lambda: _listens(path), process, directory / "store.log")
         yield process
 
 
@@ -138,7 +138,7 @@ def server(
     directory: Path, durability: Durability, *, core: int
 ) -> Iterator[tuple[Measured, int]]:
     """Run a server on the store of the directory; yield it and its port."""
-    port = _free_port()
+    port = free_port()
     log = directory / "server.log"
     environ = {
         **{k: v for k, v in os.environ.items() if not k.startswith("PUSHD_")},
@@ -149,7 +149,7 @@ def server(
         "PUSHD_DRAIN_SECONDS": "0",
     }
     with started(SERVE, core=core, log=log, environ=environ) as process:
-        _await(lambda: _ready(port), process, log)
+        wait_until(lambda: _ready(port), process, log)
         yield process, port
 
 
@@ -166,11 +166,18 @@ def server_and_store(
         yield serving, kept, port
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def listens_on(port: int) -> bool:
+    """Whether a server takes connections on a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _listens(path: Path) -> bool:
@@ -186,7 +193,7 @@ def _ready(port: int) -> bool:
         return False
 
 
-def _await(condition: Callable[[], bool], process: Measured, log: Path) -> None:
+def wait_until(condition: Callable[[], bool], process: Measured, log: Path) -> None:
     """Wait until a program serves.
 
     Raises:

