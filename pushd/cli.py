@@ -30,6 +30,7 @@ from pushd.keyfiles import (
     read_contact,
     read_key,
 )
+from pushd.logs import printable
 from pushd.settings import Settings, variable
 
 app = typer.Typer(
@@ -645,7 +646,7 @@ def show(
     typer.echo(f"proof       {found.proof}")
     typer.echo(f"public key  {'none' if found.key is None else found.key.raw.hex()}")
     for server in found.servers:
-        typer.echo(f"server      {server}")
+        typer.echo(f"server      {printable(server)}")
     if not found.servers:
         typer.echo("server      none: it cannot be reached by push")
 
@@ -683,5 +684,5 @@ def verify(
     else:
         found = asyncio.run(talk.reach(account, what))
         did, servers = found.did, found.servers
-    listed = ", ".join(servers) or "no server"
+    listed = printable(", ".join(servers)) or "no server"
     typer.echo(f"Good: {did} is at {listed}.")

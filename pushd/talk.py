@@ -394,7 +394,8 @@ class Screen:
 
     def show_error(self, message: Received, error: Exception) -> None:
         """Tell that a message cannot be shown."""
-        self._say(f"Message {message.id} of {message.sender} stays unread: {error}")
+        sentence = f"Message {message.id} of {message.sender} stays unread: {error}"
+        self._say(printable(sentence))
 
     # --- the connection --------------------------------------------------------------
 

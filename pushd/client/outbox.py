@@ -196,7 +196,8 @@ class Outbox:
     def _usable(self, recipient: Recipient) -> list[str]:
         servers = pushd_servers(recipient.servers, plain=self._fetcher.plain)
         if not servers:
-            listed = ", ".join(recipient.servers) or "none"
+            # Quoted, for a stranger wrote them and somebody may print them.
+            listed = ", ".join(map(ascii, recipient.servers)) or "none"
             raise NotReachable(
                 f"{recipient.did} lists no message server to be used from here: {listed}."
             )

@@ -24,7 +24,7 @@ from pushd.client import (
     Sender,
     Unproven,
 )
-from pushd.errors import NameMismatch
+from pushd.errors import MailboxFull, NameMismatch
 from pushd.identity.contact import PATH as CONTACT
 from pushd.identity.contact import make_contact
 from pushd.mailbox.embedded import EmbeddedStore
@@ -444,6 +444,27 @@ async def test_who_is_declined_is_not_read(world: World) -> None:
         inbox.listen()
         assert isinstance(await inbox.failed(), NotAccepted)
     assert await unread(world, world.server) == 1
+
+
+async def test_a_mailbox_that_was_full_is_told(
+    world: World, store_url: str, hub: RunningHub
+) -> None:
+    """To the sender as an error that no other server is tried for, to the owner by whom."""
+    names = {"names_api": hub.url, "dev_hosts": hub.host_port}
+    limits: dict[str, Any] = {"max_mailbox_messages": 2, **names}
+    with serving(store_url, **limits) as small:
+        servers = [small.url, "https://other.example"]
+        async with world.bobs(servers=servers) as bob:
+            await bob.publish()
+            told: list[tuple[str, int]] = []
+            bob.on_overflow(lambda server, what: told.append((server, what.refused)))
+            async with world.alices(servers=servers) as alice:
+                await alice.send(world.bob_name, "one")
+                with pytest.raises(MailboxFull):
+                    await alice.send(world.bob_name, "two")
+            Inbox(bob).listen()
+            await eventually(lambda: told)
+    assert told[0] == (small.url, 1)
 
 
 # --- what the tests need -------------------------------------------------------------

@@ -255,6 +255,14 @@ async def test_without_a_usable_server_nothing_is_stored(
     assert case.bucket.stored == []
 
 
+async def test_what_strangers_list_cannot_steer_a_terminal(case: Case) -> None:
+    """It is quoted where it is named."""
+    case.directory.put(BOB, case.bob.public, "x:\x1b[2J")
+    with pytest.raises(NotReachable) as refused:
+        await case.outbox.send(BOB, DRAFT)
+    assert str(refused.value).isprintable()
+
+
 async def test_other_kinds_of_servers_are_passed_over(case: Case) -> None:
     """The first that speaks this protocol is the first that is tried."""
     case.directory.put(BOB, case.bob.public, "matrix:u/bob:example.org", SECOND)

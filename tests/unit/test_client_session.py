@@ -519,20 +519,21 @@ def test_reopen_connects_at_once() -> None:
 
 def test_a_mailbox_is_empty_when_all_is_handled_and_acked() -> None:
     """Not while history comes, nor while a message is with the listeners or its ack is."""
-    session = opened()
-    id = MessageId(1, 1)
-    say(session, messages("1-1"))
-    assert not session.empty
-    say(session, CaughtUp("1-1", "1-1", 1))
-    assert not session.empty
-    session.handled(id)
+    session = made()
+    session.connected("token", NOW)
+    say(session, welcome())
+    stages = [session.empty]
+    say(session, messages("1-1"), CaughtUp("1-1", "1-1", 1))
+    stages.append(session.empty)
+    session.handled(MessageId(1, 1))
     (ack,) = [one for one in sent(session.commands()) if isinstance(one, Ack)]
-    assert not session.empty
+    stages.append(session.empty)
     assert ack.ref is not UNSET
     say(session, Acked(ack.ref, 1))
-    assert session.empty
+    stages.append(session.empty)
     session.closed(1006)
-    assert not session.empty
+    stages.append(session.empty)
+    assert stages == [False, False, False, True, False]
 
 
 def test_a_mailbox_with_a_message_nobody_handled_is_not_empty() -> None:
