@@ -33,7 +33,7 @@ class Family(Measured):
         return sum(int(path.read_text().split()[0]) for path in paths)
 
     def rss(self) -> int:
-        """Return the bytes of them that are in RAM; what they share counts once for each."""
+        """Return the bytes of each that are in RAM; what they share counts for each."""
         rollups = (one / "smaps_rollup" for one in self._members())
         lines = (line for rollup in rollups for line in rollup.read_text().splitlines())
         return sum(int(line.split()[1]) for line in lines if line.startswith("Rss:")) * 1024
@@ -74,14 +74,17 @@ class Serving(NamedTuple):
 
 @contextmanager
 def serving(
-    directory: Path, durability: Durability = "memory", **settings: object
+    directory: Path,
+    settings: Mapping[str, object] | None = None,
+    *,
+    durability: Durability = "memory",
 ) -> Iterator[Serving]:
     """Run a new server on a new store.
 
     Args:
         directory: For the files of both; it is made.
+        settings: More settings of the server, by name; None: none.
         durability: What the store is asked to do.
-        settings: More settings of the server, by name.
 
     Raises:
         Unavailable: If one of them does not start.
@@ -96,7 +99,7 @@ def serving(
         "redis_url": url,
         "durability": durability,
         "drain_seconds": 0,
-        **settings,
+        **(settings or {}),
     }
     with (
         store(directory, durability, core=last) as kept,

@@ -83,7 +83,11 @@ class Talk(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         _, talk = await loop.create_connection(lambda: cls(heard), "127.0.0.1", port)
         talk._transport.write(WIRE.upgrade)
-        await talk._upgraded
+        try:
+            await talk._upgraded
+        except BaseException:
+            talk.abort()
+            raise
         return talk
 
     def say(self, frame: Any) -> None:
@@ -116,7 +120,9 @@ class Talk(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take apart what came."""
         self._buffer += data
-        if not self._upgraded.done() and not self._take_answer():
+        if not self._upgraded.done():
+            self._take_answer()
+        if not self._upgraded.done() or self._upgraded.cancelled():
             return
         at = 0
         while (end := _end_of_frame(self._buffer, at)) is not None:
@@ -128,20 +134,16 @@ class Talk(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """End."""
         if not self._upgraded.done():
-            self._upgraded.set_exception(ConnectionError("The upgrade was not answered."))
+            self._upgraded.set_exception(ConnectionError("This is no websocket."))
         self.over.set_result(None)
 
-    def _take_answer(self) -> bool:
+    def _take_answer(self) -> None:
         head, found, rest = self._buffer.partition(b"\r\n\r\n")
-        if not found:
-            return False
-        if head.startswith(b"HTTP/1.1 101"):
-            self._upgraded.set_result(None)
+        if found and head.startswith(b"HTTP/1.1 101"):
             self._buffer = rest
-            return True
-        self._upgraded.set_exception(ConnectionError(head.decode("latin-1")))
-        self._transport.abort()
-        return False
+            self._upgraded.set_result(None)
+        elif found:
+            self._transport.abort()
 
     def _take(self, first: int, payload: bytes) -> None:
         if first == TEXT:
