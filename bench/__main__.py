@@ -38,7 +38,7 @@ QUICK = FULL._replace(
     runs=1, seconds=1.5, warmup=0.5, idle=(500, 1500, 3000), storm=4000, mailboxes=50
 )
 PEERS_STEPS = (1000, 3000, 6000)
-"""Idle connections of peers at most: some take two open files for each."""
+"""At most so many idle connections are made to peers: some take two files for each."""
 SPARE_FILES = 500
 """Open files of a process that are no idle connections."""
 
@@ -124,8 +124,10 @@ def within_limits(plan: Plan) -> Plan:
 
 
 def among_peers(plan: Plan) -> Plan:
-    """Return the plan with as many connections as every peer can have."""
-    return plan._replace(idle=tuple(map(min, plan.idle, PEERS_STEPS)))
+    """Return the plan as it suits every peer: fewer connections, and longer to warm up."""
+    return plan._replace(
+        idle=tuple(map(min, plan.idle, PEERS_STEPS)), warmup=4 * plan.warmup
+    )
 
 
 def _brief(figures: Figures) -> str:

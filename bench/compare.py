@@ -80,7 +80,9 @@ def compare(
             peer = PEERS[name](max(plan.recipients, plan.idle[-1]))
             bench = Bench(peer, plan, Path(directory) / name, program)
             try:
+                note(f"{name}: installing what is not there")
                 peer.install()
+                note(f"{name}: measuring")
                 runs = [pace.calmest(bench.run, attempts) for _ in range(plan.runs)]
                 outcomes[name] = Outcome(peer, runs)
             except (Unavailable, LoadFailed) as error:
@@ -178,7 +180,8 @@ def _row(outcome: Outcome, first: Outcome | None) -> tuple[str, ...]:
 def _times(outcome: Outcome, first: Outcome | None, *figures: str) -> str:
     if first is None or not first.runs:
         return ""
-    return f"x {outcome.middle(*figures) / first.middle(*figures):.2g}"
+    whole = first.middle(*figures)
+    return f"x {outcome.middle(*figures) / whole:.2g}" if whole > 0 else ""
 
 
 def named_runs(outcomes: Outcomes) -> list[Figures]:

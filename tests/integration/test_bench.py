@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import report
+from bench import compare, report
 from bench.__main__ import measure
+from bench.compare import Outcome
 from bench.load import Counters, LoadFailed
+from bench.peers import mosquitto
+from bench.peers.conventional import Conventional
+from bench.peers.pushd import Pushd
 from bench.scenarios import SCENARIOS, Plan, check
 
 TINY = Plan(
@@ -75,3 +79,62 @@ def test_a_run_with_failures_is_no_result() -> None:
     with pytest.raises(LoadFailed):
         check(counters(refused=1))
     check(counters())
+
+
+@needs_compiler
+@pytest.mark.timeout(120)
+def test_peers_do_the_same_work() -> None:
+    """The conventional stack is loaded as pushd is, and stands beside it in one table."""
+    plan = TINY._replace(warmup=0.5, seconds=1.0)
+    said: list[str] = []
+    outcomes = compare.compare(plan, ["pushd", "conventional"], said.append)
+    assert [outcome.missing for outcome in outcomes.values()] == ["", ""]
+    for outcome in outcomes.values():
+        assert min(outcome.middle("server_us"), outcome.middle("store_us")) > 0
+    first, second = compare.table(outcomes).splitlines()[2:4]
+    assert "pushd" in first
+    assert "| x 1" in first
+    assert Conventional.lacks in second
+
+
+def test_a_peer_that_is_not_to_be_had_says_so() -> None:
+    """Its row has no figures but the reason, on one line; the others stay."""
+    run = dict.fromkeys(
+        ("server_kib", "store_kib", "server_us", "store_us", "per_second", "others"), 2.0
+    )
+    outcomes = {
+        "pushd": Outcome(Pushd(1), [run | {"verify_us": 30.0}]),
+        "conventional": Outcome(Conventional(1), missing="no\nnetwork"),
+    }
+    first, second = compare.table(outcomes).splitlines()[2:4]
+    assert first.count(" 2 ") == 5
+    assert "(not measured: no network)" in second
+    assert compare.versions(outcomes)["conventional"] == "no\nnetwork"
+    assert "pushd.server_kib" in compare.named_runs(outcomes)[0]
+
+
+def test_a_peer_without_a_store_shows_none() -> None:
+    """What a system has no part for is empty, not 0."""
+    outcome = Outcome(Pushd(1), [{"store_us": 0.0}, {"store_us": 0.0}])
+    assert outcome.cell("store_us") == ""
+
+
+def test_medians_stand_before_their_spread() -> None:
+    """A cell tells the middle of the runs, and the lowest and the highest."""
+    outcome = Outcome(Pushd(1), [{"a": value, "b": 1.0} for value in (5.0, 1.0, 2.0)])
+    assert outcome.cell("a") == "2 (1-5)"
+    assert outcome.middle("a", "b") == 3.0
+
+
+def test_lengths_of_mqtt_take_as_many_bytes_as_they_need() -> None:
+    """The examples of MQTT 3.1.1, table 2.4: 127 and 128, 16,383 and 16,384."""
+    lengths = (0, 127, 128, 16_383, 16_384)
+    heads = [mosquitto.packet(0x30, bytes(n))[1 : -n or None].hex() for n in lengths]
+    assert heads == ["00", "7f", "8001", "ff7f", "808001"]
+
+
+def test_mqtt_connects_as_specified() -> None:
+    """The fields of MQTT 3.1.1, section 3.1, in their order."""
+    assert mosquitto.connect("ab", mosquitto.CLEAN) == bytes.fromhex(
+        "100e 0004 4d515454 04 02 0000 0002 6162"
+    )
