@@ -1,13 +1,18 @@
 """The opening handshake of RFC 6455 section 4.2, the server's half; pure."""
 
-from binascii import Error, a2b_base64
+from binascii import Error, a2b_base64, b2a_base64
 from collections.abc import Iterable, Mapping
+from hashlib import sha1
 from http import HTTPStatus
 from typing import NamedTuple
 
-from websockets.utils import accept_key
-
 VERSION = b"13"
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""What a server appends to a client's key (1.3)."""
+
+_SWITCHING = (
+    b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+)
 
 Fields = Iterable[tuple[bytes, bytes]]
 
@@ -56,14 +61,30 @@ def parse_request(head: bytes) -> Request | Refusal:
     """Read the head of a request that an HTTP parser found well formed."""
     lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     words = lines[0].split(b" ")
-    headers: dict[bytes, bytes] = {}
-    for line in lines[1:]:
-        name, _, value = line.partition(b":")
-        name, value = name.lower(), value.strip()
-        headers[name] = headers[name] + b", " + value if name in headers else value
-    if len(words) != 3 or b"" in headers:
+    fields = [_field(line) for line in lines[1:]]
+    if len(words) != 3 or any(name == b"" for name, _ in fields):
         return Refusal(400, "This is not an HTTP request.")
-    request = Request(words[0], _path(words[1]), headers)
+    return read_request(words[0], words[1], fields)
+
+
+def _field(line: bytes) -> tuple[bytes, bytes]:
+    name, _, value = line.partition(b":")
+    return name.lower(), value
+
+
+def read_request(method: bytes, target: bytes, fields: Fields) -> Request | Refusal:
+    """Read a request that an HTTP parser took apart.
+
+    Args:
+        method: As sent.
+        target: As sent.
+        fields: Names in lower case, and values.
+    """
+    headers: dict[bytes, bytes] = {}
+    for name, value in fields:
+        value = value.strip()
+        headers[name] = headers[name] + b", " + value if name in headers else value
+    request = Request(method, _path(target), headers)
     return _refusal(request) or request
 
 
@@ -101,15 +122,11 @@ def offers(headers: Mapping[bytes, bytes], subprotocol: bytes) -> bool:
 
 def grant(request: Request, subprotocol: bytes | None, default: Fields) -> bytes:
     """Answer 101; no extension is ever accepted, as none is named (9.1)."""
-    key = request.headers[b"sec-websocket-key"].decode()
-    fields = [
-        (b"upgrade", b"websocket"),
-        (b"connection", b"upgrade"),
-        (b"sec-websocket-accept", accept_key(key).encode()),
-    ]
+    proof = sha1(request.headers[b"sec-websocket-key"] + GUID, usedforsecurity=False)
+    fields = [(b"sec-websocket-accept", b2a_base64(proof.digest(), newline=False))]
     if subprotocol is not None:
         fields.append((b"sec-websocket-protocol", subprotocol))
-    return _answer(101, [*fields, *default], b"")
+    return _join(_SWITCHING, (*fields, *default), b"")
 
 
 def refuse(refusal: Refusal, kind: bytes, body: bytes, default: Fields) -> bytes:
@@ -121,13 +138,13 @@ def refuse(refusal: Refusal, kind: bytes, body: bytes, default: Fields) -> bytes
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
     ]
-    return _answer(refusal.status, [*fields, *default], body)
+    line = f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}\r\n".encode()
+    return _join(line, (*fields, *default), body)
 
 
-def _answer(status: int, fields: Fields, body: bytes) -> bytes:
-    line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
-    lines = [line, *(b"%b: %b\r\n" % field for field in fields), b"\r\n", body]
-    return b"".join(lines)
+def _join(start: bytes, fields: Fields, body: bytes) -> bytes:
+    lines = [b"%b: %b\r\n" % field for field in fields]
+    return b"".join((start, *lines, b"\r\n", body))
 
 
 def _tokens(headers: Mapping[bytes, bytes], name: bytes) -> list[bytes]:

@@ -37,7 +37,7 @@ from uvicorn.server import ServerState
 
 from pushd.web import framing, handshake
 from pushd.web.framing import CONTINUATION, FINAL, OPCODE, Fragments, Violation
-from pushd.web.handshake import Refusal
+from pushd.web.handshake import Fields, Refusal, Request
 
 try:
     from websockets.speedups import apply_mask
@@ -254,11 +254,29 @@ class WebSocket(asyncio.Protocol):
         # uvicorn does this later; a hook may write, or fail, before.
         self.transport.set_protocol(self)
 
+    def take_over(
+        self, transport: asyncio.BaseTransport, method: bytes, target: bytes, fields: Fields
+    ) -> None:
+        """Take over the socket together with the request, which was parsed already.
+
+        In place of `connection_made` and `data_received`, to which uvicorn hands the
+        request written out again.
+
+        Args:
+            transport: The socket.
+            method: As sent.
+            target: As sent.
+            fields: Header fields as they came, their names in lower case.
+        """
+        self.connection_made(transport)
+        self.heard = time()
+        self._shake_hands(handshake.read_request(method, target, fields))
+
     def data_received(self, data: bytes) -> None:
         """Read the request, which comes whole, and after it frames, which may not."""
         self.heard = time()
         if self.state is CONNECTING:
-            self._shake_hands(data)
+            self._shake_hands(handshake.parse_request(data))
             return
         if self._buffer is not None:
             self._buffer += data
@@ -304,9 +322,8 @@ class WebSocket(asyncio.Protocol):
 
     # --- the handshake ---------------------------------------------------------------
 
-    def _shake_hands(self, head: bytes) -> None:
+    def _shake_hands(self, request: Request | Refusal) -> None:
         """Grant the upgrade, or refuse it."""
-        request = handshake.parse_request(head)
         if isinstance(request, Refusal):
             self._turn_away(request)
             return

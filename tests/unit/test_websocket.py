@@ -135,14 +135,23 @@ class Wire:
         self.transport = _Notes(half_close=half_close)
         config = Config(app="none", lifespan="off")
         self.connection = _Listener(config, state, {})
-        self.connection.connection_made(self.transport)
         self.registered: set[Any] = state.connections
 
     def ask(self, *, path: str = "/", **headers: str) -> bytes:
         """Send a request and return the answer."""
         fields = {**UPGRADE, **headers}
+        self.connection.connection_made(self.transport)
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         self.connection.data_received(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
+        return b"".join(self.transport.written)
+
+    def hand_over(self, *, path: str = "/", **headers: str) -> bytes:
+        """Hand a request over that was parsed already, and return the answer."""
+        fields = [
+            (name.lower().encode(), f" {value} ".encode())
+            for name, value in {**UPGRADE, **headers}.items()
+        ]
+        self.connection.take_over(self.transport, b"GET", path.encode(), fields)
         return b"".join(self.transport.written)
 
     def feed(self, *pieces: bytes) -> None:
@@ -216,6 +225,27 @@ def test_the_subprotocol_is_answered_if_offered(offered: str, answered: bool) ->
     """A client that offers others only hears of none (RFC 6455 section 4.2.2)."""
     answer = Wire().ask(**{"Sec-WebSocket-Protocol": offered})
     assert (b"sec-websocket-protocol: test.v1\r\n" in answer) is answered
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/v1/stream?a=b", {"Sec-WebSocket-Protocol": "test.v1"}),
+        ("/secret", {}),
+        ("/", {"Upgrade": "h2c"}),
+        ("/", {"Sec-WebSocket-Key": "short"}),
+    ],
+)
+def test_a_parsed_request_is_decided_alike(path: str, headers: dict[str, str]) -> None:
+    """Whether the request comes as bytes or taken apart makes no difference."""
+    written, parsed = Wire(), Wire()
+    assert parsed.hand_over(path=path, **headers) == written.ask(path=path, **headers)
+    assert parsed.connection.state is written.connection.state
+    assert parsed.connection.heard_of == written.connection.heard_of
+    assert parsed.transport.ended == written.transport.ended
+    assert parsed.transport.protocol is parsed.connection
+    assert len(parsed.registered) == len(written.registered)
+    assert parsed.connection.heard > 0
 
 
 # --- reading -------------------------------------------------------------------------
