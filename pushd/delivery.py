@@ -10,7 +10,9 @@ import asyncio
 from asyncio import Future, Task
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
+
+from msgspec import Struct
 
 from pushd.errors import PushdError, ResolverUnavailable, UnknownMailbox
 from pushd.identity.keys import validate_did
@@ -36,7 +38,7 @@ Found = Mapping[str, str | PushdError]
 _NONE: Found = {}
 
 
-class _Parcel(NamedTuple):
+class _Parcel(Struct, frozen=True, gc=False):
     """A delivery on its way into the store.
 
     Attributes:
@@ -50,7 +52,7 @@ class _Parcel(NamedTuple):
     entry: Entry
 
 
-class _Batch(NamedTuple):
+class _Batch(Struct, frozen=True):
     """Deliveries that came together.
 
     Attributes:
@@ -254,8 +256,8 @@ class Deliveries:
 
     def _answer(self, batch: _Batch, results: Sequence[Result]) -> None:
         """Put what the store said into its places, and answer."""
-        for (place, _, entry), result in zip(batch.parcels, results, strict=True):
-            batch.outcomes[place] = self._outcome(entry, result)
+        for parcel, result in zip(batch.parcels, results, strict=True):
+            batch.outcomes[parcel.place] = self._outcome(parcel.entry, result)
         if not batch.answer.done():  # else nobody waits any more; what is stored is stored
             batch.answer.set_result(cast(list[Outcome], batch.outcomes))
 
