@@ -351,7 +351,6 @@ class Client:
         state = await self._file.load()
         self._handled.recall(state.handled)
         self._servers.begin(self._own, before=state.servers, left=state.left)
-        await self._save()
         self._keeper = asyncio.create_task(self._keep())
         return self
 
@@ -364,20 +363,24 @@ class Client:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
-        await self._servers.stop()
-        await self._save()
-        if self._own_fetcher:
-            await self.fetcher.close()
+        try:
+            await self._servers.stop()
+            await self._save()
+        finally:
+            if self._own_fetcher:
+                await self.fetcher.close()
 
     async def _keep(self) -> None:
         """Leave servers when it is time to, and save what changed."""
+        changed = True
         while True:
-            await asyncio.sleep(LOOK_EVERY)
-            if await self._servers.leave() or self._handled.changed:
+            if changed:
                 try:
                     await self._save()
                 except OSError as error:
                     log_failure("What was handled is not saved", error)
+            await asyncio.sleep(LOOK_EVERY)
+            changed = await self._servers.leave() or self._handled.changed
 
     async def _save(self) -> None:
         self._handled.changed = False

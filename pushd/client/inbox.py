@@ -215,6 +215,8 @@ class _Silent:
 
     def failed(self, bucket: str) -> float:
         """Note that a bucket did not answer, and return when to ask again, in seconds."""
+        if wait := self.wait(bucket):
+            return wait  # others failed at the same time
         _, last = self._until.pop(bucket, (0.0, AGAIN / 2))
         pause = min(AGAIN_AT_MOST, 2 * last)
         self._until[bucket] = self._clock() + pause, pause

@@ -3,10 +3,10 @@
 Theory of operation. The directory tells the recipient's key and servers. The letter is
 stored in the sender's bucket before anything is delivered, so that whoever opens the
 envelope finds it. Then the servers are tried in the recipient's order. The next one is
-tried only where the one before cannot have wanted to refuse: it does not answer, or
-nobody has a mailbox there. What was remembered of the recipient may be out of date; so a
-server that knows no such mailbox, or puts the delivery into another one than it is
-encrypted to, has the name looked up once more.
+tried only where the one before cannot have wanted to refuse: it does not answer, is busy
+for too long, or nobody has a mailbox there. What was remembered of the recipient may be
+out of date; so the name is looked up once more where no server answers, or one knows no
+such mailbox, or puts the delivery into another one than it is encrypted to.
 
 The delivery's key is the message's ID, and its payload is sealed once for each
 recipient: however often it is tried, and at however many servers, a mailbox takes it once.
@@ -32,6 +32,8 @@ from pushd.resolvers.fetch import Fetcher
 
 SENDERS = 100
 """Servers whose tokens are kept for the next message."""
+BRIEFLY = 3.0
+"""Seconds a server is tried at first where there are others."""
 
 _UNDECIDED = frozenset({None, 404}) | GATEWAY
 """Statuses with which a server does not refuse, so that the next one is tried."""
@@ -100,7 +102,14 @@ class _Parcel(NamedTuple):
 
 
 class _Stale(Exception):
-    """What was remembered of a recipient seems out of date."""
+    """What was remembered of a recipient seems out of date.
+
+    Attributes:
+        failure: What there is to raise if it is not; None: then it is tried once more.
+    """
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure = failure
 
 
 class Outbox:
@@ -169,13 +178,16 @@ class Outbox:
         parcel = await self._pack(recipient, draft)
         try:
             return await self._deliver(parcel, recipient, name, remembered=True)
-        except _Stale:
-            self._directory.forget(name, self._app)
-        recipient = await self._reach(name)
-        if recipient.did != parcel.did:
+        except _Stale as stale:
+            failure = stale.failure
+        self._directory.forget(name, self._app)
+        again = await self._reach(name)
+        if failure is not None and again == recipient:
+            raise failure
+        if again.did != parcel.did:
             # Another key: another letter, and another payload needs a key of its own.
-            parcel = await self._pack(recipient, draft._replace(id=f"{draft.id}-2"))
-        return await self._deliver(parcel, recipient, name)
+            parcel = await self._pack(again, draft._replace(id=f"{draft.id}-2"))
+        return await self._deliver(parcel, again, name)
 
     # --- to whom ---------------------------------------------------------------------
 
@@ -254,10 +266,14 @@ class Outbox:
             Unreachable: If none answers.
         """
         failures: list[PushdError | Unreachable] = []
-        for server in self._usable(recipient):
+        for server, seconds in self._rounds(self._usable(recipient)):
             try:
                 accepted = await self._sender(server).send(
-                    to, parcel.payload, key=parcel.id, ttl=parcel.ttl
+                    to,
+                    parcel.payload,
+                    key=parcel.id,
+                    ttl=parcel.ttl,
+                    give_up_after=seconds,
                 )
             except (PushdError, Unreachable) as error:
                 if remembered and error.status == 404:
@@ -271,7 +287,18 @@ class Outbox:
             if remembered:
                 raise _Stale
             raise NotReachable(f"{server} takes {to} for another than is found here.")
-        raise failures[-1]
+        raise _Stale(failures[-1]) if remembered else failures[-1]
+
+    def _rounds(self, servers: Sequence[str]) -> list[tuple[str, float]]:
+        """Return which servers to try, and how many seconds each.
+
+        Where there are several, one that is away does not keep the next one waiting: it
+        gets the rest of its time when all were tried.
+        """
+        rounds = [self._give_up_after]
+        if len(servers) > 1 and self._give_up_after > BRIEFLY:
+            rounds.insert(0, BRIEFLY)
+        return [(server, seconds) for seconds in rounds for server in servers]
 
     def _sender(self, server: str) -> Sender:
         sender = self._senders.pop(server, None) or Sender(

@@ -37,7 +37,7 @@ from pushd.protocol.urls import canonical_url
 GRACE = 5.0
 """Seconds listeners have to finish when the receiver stops, and then the server."""
 OPENED_AHEAD = 8
-"""Messages that are opened at once, ahead of the one the listeners have."""
+"""Messages that are opened at once, ahead of those the listeners have."""
 PUT_OFF = 1000
 """Messages that wait to be opened again; more are left for the next connection."""
 
@@ -133,7 +133,7 @@ class Receiver:
         self._concurrency = concurrency
         self._arrived: asyncio.Queue[_Arrival | None] = asyncio.Queue()
         self._opening: set[_Arrival] = set()
-        self._openers = asyncio.Semaphore(OPENED_AHEAD)
+        self._openers = asyncio.Semaphore(concurrency + OPENED_AHEAD)
         self._put_off: dict[Received, asyncio.TimerHandle] = {}
         self._begin = asyncio.Event()
         if len(self._listeners):
@@ -259,14 +259,15 @@ class Receiver:
         try:
             await _first_failure(stream, *self._workers)
         finally:
+            await _cancel(stream, *self._workers, *self._opening)
             for again in self._put_off.values():
                 again.cancel()
-            await _cancel(stream, *self._workers, *self._opening)
 
     async def _work(self) -> None:
         while (opened := await self._arrived.get()) is not None:
             if (message := await opened) is not None:
                 await self._listeners.call(message)
+            self._openers.release()
 
     def _take(self, message: Received) -> None:
         """Begin to open a message; the listeners get it when its turn comes."""
@@ -276,12 +277,13 @@ class Receiver:
         self._arrived.put_nowait(opening)
 
     async def _open(self, message: Received) -> Received | None:
-        async with self._openers:
-            try:
-                return message if await self._listeners.open(message) else None
-            except NotYet as later:
-                self._open_later(message, later.seconds)
-                return None
+        # Released by the worker: what was opened takes memory until it was listened to.
+        await self._openers.acquire()
+        try:
+            return message if await self._listeners.open(message) else None
+        except NotYet as later:
+            self._open_later(message, later.seconds)
+            return None
 
     def _open_later(self, message: Received, seconds: float) -> None:
         if len(self._put_off) >= PUT_OFF:

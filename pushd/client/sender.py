@@ -166,7 +166,13 @@ class Sender:
             await self._http.aclose()
 
     async def send(
-        self, to: str, payload: str, key: str | None = None, ttl: int | None = None
+        self,
+        to: str,
+        payload: str,
+        key: str | None = None,
+        ttl: int | None = None,
+        *,
+        give_up_after: float | None = None,
     ) -> Accepted:
         """Deliver a payload, and return once the server keeps it.
 
@@ -179,14 +185,15 @@ class Sender:
             key: At most one delivery with this key is kept for this sender and
                 recipient; None makes a random one.
             ttl: Seconds until it expires; None is the server's maximum.
+            give_up_after: Seconds all attempts may take; None: as the sender was made.
 
         Raises:
             PushdError: If the server refuses it, or is busy for too long.
             Unreachable: If no server answered for too long.
         """
         delivery = Delivery(to, payload, key or _new_key(), ttl)
-        patience = Patience(self._give_up_after)
-        answer = await self._post([to], encode(delivery), patience)
+        seconds = self._give_up_after if give_up_after is None else give_up_after
+        answer = await self._post([to], encode(delivery), Patience(seconds))
         return _read(answer, _accepted)
 
     async def send_many(self, deliveries: Sequence[Delivery]) -> list[Outcome]:

@@ -1,5 +1,6 @@
 """What a client leans on, as tests want it to be: names, buckets, and the way out."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -131,6 +132,7 @@ class FakeFetcher:
     async def get(self, url: str, **options: object) -> bytes | None:
         """Return a file."""
         self.fetched.append(url)
+        await asyncio.sleep(0)
         if url not in self.files:
             return None
         content = self.files[url]

@@ -1,5 +1,6 @@
 """What it takes for a message to be shown, and what is never shown."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -250,6 +251,16 @@ async def test_a_bucket_that_does_not_answer_is_asked_again(case: Case) -> None:
         await case.inbox.open(Post(case.alice, case.bob, "another").received())
     assert later.value.seconds == 1
     assert len(case.fetcher.fetched) == 9
+
+
+async def test_failures_of_one_moment_count_once(case: Case) -> None:
+    """Eight messages of a bucket are fetched at once; that is no reason to wait longer."""
+    posts = [Post(case.alice, case.bob, f"id-{number}") for number in range(8)]
+    case.fetcher.files = {post.url: None for post in posts}
+    opening = (case.inbox.open(post.received()) for post in posts)
+    for outcome in await asyncio.gather(*opening, return_exceptions=True):
+        assert isinstance(outcome, NotYet)
+        assert outcome.seconds == AGAIN
 
 
 async def test_a_bucket_that_came_back_is_there_again(case: Case) -> None:

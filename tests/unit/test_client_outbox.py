@@ -6,10 +6,17 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
-from pushd.client import NotReachable, PrivateKey, Recipient, Unreachable
+from pushd.client import (
+    Accepted,
+    NotReachable,
+    PrivateKey,
+    Recipient,
+    Sender,
+    Unreachable,
+)
 from pushd.client.envelope import open_sealed
 from pushd.client.letter import open_letter
-from pushd.client.outbox import Draft, Outbox
+from pushd.client.outbox import BRIEFLY, Draft, Outbox
 from pushd.errors import (
     Forbidden,
     KeyConflict,
@@ -47,7 +54,11 @@ class Case:
         self.directory = FakeDirectory()
         self.fetcher = FakeFetcher()
         self.bucket = FakeBucket(self.alice)
-        self.outbox = Outbox(
+        self.outbox = self.make(give_up_after=0.0)
+
+    def make(self, *, give_up_after: float) -> Outbox:
+        """Make an outbox with some patience."""
+        return Outbox(
             self.alice,
             app=APP,
             bucket=self.bucket(),
@@ -55,7 +66,7 @@ class Case:
             fetcher=self.fetcher(),
             name=ALICE,
             servers=lambda: [FIRST],
-            give_up_after=0.0,
+            give_up_after=give_up_after,
             clock=lambda: NOW,
         )
 
@@ -165,6 +176,31 @@ async def test_who_is_away_is_passed_over(case: Case, first: Answer | None) -> N
     assert case.directory.forgotten == []
 
 
+async def test_who_is_away_does_not_keep_the_next_one_waiting(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets the rest of its time when all were tried once."""
+    tried: list[tuple[str, float]] = []
+
+    async def send(sender: Sender, *arguments: object, **options: float) -> Accepted:
+        tried.append((sender.server, options["give_up_after"]))
+        raise Unreachable("Nobody there.")
+
+    monkeypatch.setattr(Sender, "send", send)
+    case.directory.put(BOB, case.bob.public, FIRST, SECOND)
+    patient = case.make(give_up_after=30.0)
+    with pytest.raises(Unreachable):
+        await patient.send(BOB, DRAFT)
+    assert tried == [
+        *((FIRST, BRIEFLY), (SECOND, BRIEFLY)),
+        *((FIRST, 30.0), (SECOND, 30.0)),
+    ]
+    tried.clear()
+    with pytest.raises(Unreachable):
+        await patient.send(case.bob.public.did_key, DRAFT)
+    assert tried == [(FIRST, 30.0)]
+
+
 async def test_a_timeout_is_passed_over(case: Case) -> None:
     """Whether it was delivered there is unknown, and the recipient drops the second."""
 
@@ -204,6 +240,16 @@ async def test_where_nobody_is_known_the_name_is_looked_up_again(
     assert one == two
     assert case.directory.forgotten == [BOB]
     assert case.bucket.stored == ["messages/an-id"]
+
+
+async def test_where_nobody_answers_the_name_is_looked_up_again(case: Case) -> None:
+    """Bob's old server is gone for good, and he has moved."""
+    case.directory.put(BOB, case.bob.public, FIRST)
+    case.directory.put(BOB, case.bob.public, SECOND)
+    case.fetcher.servers = {SECOND: accepting(case.bob.did)}
+    assert (await case.outbox.send(BOB, DRAFT)).server == SECOND
+    one, two = case.fetcher.bodies()
+    assert one == two
 
 
 async def test_it_is_looked_up_again_once(case: Case) -> None:
