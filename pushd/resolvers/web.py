@@ -93,6 +93,9 @@ class _Service(Struct, rename="camel"):
     type: str | list[str]
     service_endpoint: Any = None
 
+    def types(self) -> list[str]:
+        return [self.type] if isinstance(self.type, str) else self.type
+
     def endpoints(self) -> list[str]:
         listed = self.service_endpoint
         if not isinstance(listed, list):
@@ -129,7 +132,7 @@ class _Document(Struct, rename="camel"):
         return [
             endpoint
             for service in self.service
-            if type == service.type or type in service.type
+            if type in service.types()
             for endpoint in service.endpoints()
         ]
 

@@ -187,6 +187,7 @@ async def test_servers_and_bucket() -> None:
         | {
             "service": [
                 service("LinkedDomains", {"origins": ["https://example.org"]}),
+                service("OldMessagingServer", "https://old.example"),
                 service("MessagingServer", "https://a.example"),
                 service(["Other", "MessagingServer"], ["https://b.example", {"uri": "x"}]),
                 service("MessagingServer", {"uri": "https://c.example"}),
