@@ -75,10 +75,12 @@ class Http(HttpToolsProtocol):
             self._expect(HEAD_SECONDS)
 
     def on_message_begin(self) -> None:
-        """Begin a head."""
+        """Begin a head, without the scope that only the general path needs."""
         self._reading_head = self._begun = True
         self._head = 0
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
         """End a head, begin a body."""
@@ -86,7 +88,15 @@ class Http(HttpToolsProtocol):
         self._reading_body = True
         self._relax()
         if not (self._short_way and self.url == express.PATH and self._take_on()):
+            self._make_scope()
             super().on_headers_complete()
+
+    def _make_scope(self) -> None:
+        """Catch up on what uvicorn does when a head begins."""
+        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expect
+        self.headers += headers  # in place, for the scope has this very list
 
     def _take_on(self) -> bool:
         """Take a plain delivery on; tell whether it is one."""
