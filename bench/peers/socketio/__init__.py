@@ -78,7 +78,7 @@ class SocketIOStreams(SocketIO):
 
     name = "Socket.IO, Redis Streams adapter"
     lacks = (
-        "store before it answers, keep what is unread for each, wait for acks of"
-        " recipients, check who sends or receives, know duplicates, count quotas"
+        "keep what is unread for each, wait for acks of recipients,"
+        " check who sends or receives, know duplicates, count quotas"
     )
     stored = True

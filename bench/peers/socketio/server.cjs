@@ -5,6 +5,7 @@
 
 const http = require("node:http");
 const { Server } = require("socket.io");
+const { PacketType } = require("socket.io-parser");
 
 const { PORT, STORE } = process.env;
 const ROUTE = "/messages/";
@@ -16,6 +17,14 @@ async function adapter() {
   const client = createClient({ socket: { path: STORE } });
   await client.connect();
   return createAdapter(client);
+}
+
+// `io.to(user).emit("message", text)`, but it tells when the adapter has stored the message.
+// A server that does not wait for that accepts more than it can deliver.
+async function emit(io, user, text) {
+  const packet = { type: PacketType.EVENT, data: ["message", text] };
+  const options = { rooms: new Set([user]), except: new Set(), flags: {} };
+  await io.of("/").adapter.broadcast(packet, options);
 }
 
 async function main() {
@@ -30,9 +39,9 @@ async function main() {
   server.on("request", (request, response) => {
     const chunks = [];
     request.on("data", (chunk) => chunks.push(chunk));
-    request.on("end", () => {
+    request.on("end", async () => {
       const user = request.url.slice(ROUTE.length);
-      io.to(user).emit("message", Buffer.concat(chunks).toString());
+      await emit(io, user, Buffer.concat(chunks).toString());
       response.writeHead(202, {
         "Content-Type": "application/json",
         "Content-Length": ACCEPTED.length,
