@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from pushd.web import express
 from pushd.web.express import Express
 from pushd.web.parts import Parts
+from pushd.web.websocket import WebSocket
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's head, beyond which it is refused (RFC 6585 section 5)."""
@@ -87,9 +88,20 @@ class Http(HttpToolsProtocol):
         self._reading_head = False
         self._reading_body = True
         self._relax()
+        if self.parser.should_upgrade() and self._should_upgrade():
+            return  # the rest is `handle_websocket_upgrade`
         if not (self._short_way and self.url == express.PATH and self._take_on()):
             self._make_scope()
             super().on_headers_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the socket over, with the request as the parser found it."""
+        self.connections.discard(self)
+        stream: WebSocket = self.ws_protocol_class(  # type: ignore[misc, assignment, call-arg] # `serve.run` sets it
+            config=self.config, server_state=self.server_state, app_state=self.app_state
+        )
+        method = self.parser.get_method()
+        stream.take_over(self.transport, method, self.url, self.headers)
 
     def _make_scope(self) -> None:
         """Catch up on what uvicorn does when a head begins."""
