@@ -41,6 +41,8 @@ NOT_YET = {
 
 _HOST_AND_PORT = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\]):[1-9][0-9]{0,4}")
 
+_SERVICE_LINK = re.compile(r"PUSHD_(\w+_)?PORT(_[0-9]+_TCP)?")
+
 LISTS = ("owners", "allowed_origins", "dev_hosts")
 """Settings that are lists: separated by commas or white space."""
 
@@ -263,6 +265,7 @@ def variable(field: str) -> str:
 
 def _named(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the values the environment sets, by the setting's name."""
+    _refuse_service_links(environ)
     known = {variable(field): field for field in Settings.model_fields}
     values: dict[str, Any] = {}
     for name, value in environ.items():
@@ -274,6 +277,19 @@ def _named(environ: Mapping[str, str]) -> dict[str, Any]:
         if environ.get(name) and field not in values:
             values[field] = environ[name]
     return values
+
+
+def _refuse_service_links(environ: Mapping[str, str]) -> None:
+    """Name the cause of variables like `PUSHD_PORT=tcp://10.0.0.1:80`.
+
+    They come with others of the same prefix, of which each would look like a typo.
+    """
+    for name, value in environ.items():
+        if _SERVICE_LINK.fullmatch(name) and value.startswith("tcp://"):
+            raise ConfigurationError(
+                f"{name} begins with tcp://: a Kubernetes Service named pushd, or pushd-..., "
+                "sets this; set enableServiceLinks: false on the pod."
+            )
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -94,6 +94,39 @@ def test_an_unknown_variable_is_refused_with_the_nearest() -> None:
     assert "PUSHD_MAX_PAYLOAD" in sentence
 
 
+SERVICE_LINKS = {
+    "PUSHD_SERVICE_HOST": "10.96.0.9",
+    "PUSHD_SERVICE_PORT": "80",
+    "PUSHD_SERVICE_PORT_HTTP": "80",
+    "PUSHD_PORT": "tcp://10.96.0.9:80",
+    "PUSHD_PORT_80_TCP": "tcp://10.96.0.9:80",
+    "PUSHD_PORT_80_TCP_PROTO": "tcp",
+    "PUSHD_PORT_80_TCP_PORT": "80",
+    "PUSHD_PORT_80_TCP_ADDR": "10.96.0.9",
+}
+"""What Kubernetes sets in pods beside a Service that is named pushd."""
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"PUSHD_PORT": "tcp://10.96.0.9:80"},
+        SERVICE_LINKS,
+        {**SERVICE_LINKS, "PUSHD_PORT": "8480"},
+        {name.replace("D_", "D_STORE_", 1): v for name, v in SERVICE_LINKS.items()},
+    ],
+    ids=["the port alone", "all", "the port set", "another service"],
+)
+def test_the_links_of_a_service_are_told_by_their_cause(environ: dict[str, str]) -> None:
+    """Not as typos, which they look like; whatever of them comes first."""
+    assert "enableServiceLinks: false" in refusal(**environ)
+
+
+def test_the_scheme_of_a_service_link_is_no_cause_elsewhere() -> None:
+    """A store that was meant gets the sentence about stores."""
+    assert "rediss://" in refusal(PUSHD_REDIS_URL="tcp://store:6379")
+
+
 def test_every_wrong_value_is_told_at_once_with_its_variable() -> None:
     """The operator mends all in one go."""
     sentences = refusal(PUSHD_PORT="eighty", PUSHD_DURABILITY="maybe").split("\n")
