@@ -287,8 +287,8 @@ def _refuse_service_links(environ: Mapping[str, str]) -> None:
     for name, value in environ.items():
         if _SERVICE_LINK.fullmatch(name) and value.startswith("tcp://"):
             raise ConfigurationError(
-                f"{name} begins with tcp://: a Kubernetes Service named pushd, or pushd-..., "
-                "sets this; set enableServiceLinks: false on the pod."
+                f"{name} begins with tcp://: a Kubernetes Service named pushd, or pushd-..."
+                ", sets this; set enableServiceLinks: false on the pod."
             )
 
 
