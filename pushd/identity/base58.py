@@ -4,17 +4,19 @@ from hashlib import sha256
 
 ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _DIGITS = {letter: digit for digit, letter in enumerate(ALPHABET)}
+_PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
 
 
 def encode(data: bytes) -> str:
     """Write bytes in base58; each leading zero byte becomes a leading `1`."""
     zeros = len(data) - len(data.lstrip(b"\0"))
     number = int.from_bytes(data)
-    letters = []
+    pairs = []
     while number:
-        number, digit = divmod(number, 58)
-        letters.append(ALPHABET[digit])
-    return "1" * zeros + "".join(reversed(letters))
+        number, pair = divmod(number, 58 * 58)
+        pairs.append(_PAIRS[pair])
+    pairs.reverse()
+    return "1" * zeros + "".join(pairs).lstrip("1")
 
 
 def decode(text: str) -> bytes:

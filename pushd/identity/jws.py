@@ -6,6 +6,7 @@ the signature, and it wants the key before it reads the claims that name the key
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 import jwt
@@ -72,7 +73,7 @@ def read(token: str, *, limit: int = MAX_TOKEN) -> Signed:
     header, dot, claims = message.partition(".")
     if not dot or "." in claims:
         raise Unauthorized("A token is three base64url segments joined by dots.")
-    algorithm = _read_header(_text(header, "header"))
+    algorithm = _read_header(header)
     text = _text(claims, "claims")
     return Signed(algorithm, text, message.encode(), _bytes(signature, "signature"))
 
@@ -89,9 +90,11 @@ class _Header(Struct):
 _decode_header = msgspec.json.Decoder(_Header).decode
 
 
-def _read_header(text: str) -> Algorithm:
+@lru_cache(maxsize=16)
+def _read_header(segment: str) -> Algorithm:
+    """Read a header, of which there are few among many tokens."""
     try:
-        header = _decode_header(text)
+        header = _decode_header(_text(segment, "header"))
     except msgspec.ValidationError as error:
         raise Unauthorized(f"The header of the token: {error}.") from None
     except (msgspec.DecodeError, RecursionError):
