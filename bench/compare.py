@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -30,8 +31,8 @@ class Outcome(NamedTuple):
 
     Attributes:
         peer: Which one.
-        runs: The figures of its runs.
-        missing: Why there are none; empty otherwise.
+        runs: The figures of its runs; none if it cannot be had, or every run failed.
+        missing: Why it cannot be had, or the last run failed; empty if neither.
     """
 
     peer: Peer
@@ -62,7 +63,7 @@ Note = Callable[[str], None]
 def compare(
     plan: Plan, names: Iterable[str], note: Note, *, attempts: int = 1
 ) -> dict[str, Outcome]:
-    """Install and measure peers, one after the other.
+    """Install peers, and measure them in turns, so that all see the same of other programs.
 
     Args:
         plan: How much is done.
@@ -73,22 +74,36 @@ def compare(
     Raises:
         Unavailable: If the machine lacks what the bench itself needs.
     """
-    outcomes = {}
+    peers = {name: PEERS[name](max(plan.recipients, plan.idle[-1])) for name in names}
+    outcomes = {name: _installed(peer, note) for name, peer in peers.items()}
+    had = [name for name, outcome in outcomes.items() if not outcome.missing]
     with tempfile.TemporaryDirectory(prefix="pushd-bench-") as directory:
         program = load.build(Path(directory))
-        for name in names:
-            peer = PEERS[name](max(plan.recipients, plan.idle[-1]))
-            bench = Bench(peer, plan, Path(directory) / name, program)
-            try:
-                note(f"{name}: installing what is not there")
-                peer.install()
-                note(f"{name}: measuring")
-                runs = [pace.calmest(bench.run, attempts) for _ in range(plan.runs)]
-                outcomes[name] = Outcome(peer, runs)
-            except (Unavailable, LoadFailed) as error:
-                outcomes[name] = Outcome(peer, missing=str(error))
-            note(f"{name}: {outcomes[name].missing or _brief(outcomes[name])}")
+        benches = {
+            name: Bench(peers[name], plan, Path(directory) / name, program) for name in had
+        }
+        for _, name in product(range(plan.runs), had):
+            outcomes[name] = _with_run(outcomes[name], benches[name], attempts)
+            note(f"{name}: {outcomes[name].missing or _brief(outcomes[name].runs[-1])}")
     return outcomes
+
+
+def _installed(peer: Peer, note: Note) -> Outcome:
+    note(f"{peer.name}: installing what is not there")
+    try:
+        peer.install()
+    except Unavailable as error:
+        note(f"{peer.name}: {error}")
+        return Outcome(peer, missing=str(error))
+    return Outcome(peer)
+
+
+def _with_run(outcome: Outcome, bench: "Bench", attempts: int) -> Outcome:
+    try:
+        run = pace.calmest(bench.run, attempts)
+    except (Unavailable, LoadFailed) as error:
+        return outcome._replace(missing=str(error))
+    return outcome._replace(runs=[*outcome.runs, run], missing="")
 
 
 class Bench:
@@ -134,11 +149,11 @@ class Bench:
             yield Rig(server, store, loading)
 
 
-def _brief(outcome: Outcome) -> str:
+def _brief(run: Figures) -> str:
     return (
-        f"{outcome.middle('server_kib', 'store_kib'):.1f} KiB,"
-        f" {outcome.middle('server_us', 'store_us'):.1f} us,"
-        f" {outcome.middle('per_second'):,.0f} messages/s"
+        f"{run['server_kib']:.1f} + {run['store_kib']:.1f} KiB,"
+        f" {run['server_us']:.1f} + {run['store_us']:.1f} us,"
+        f" {run['per_second']:,.0f} messages/s"
     )
 
 
@@ -196,5 +211,6 @@ def named_runs(outcomes: Outcomes) -> list[Figures]:
 def versions(outcomes: Outcomes) -> dict[str, str]:
     """Return the version of each peer, or why it was not measured."""
     return {
-        name: outcome.missing or outcome.peer.version for name, outcome in outcomes.items()
+        name: outcome.peer.version if outcome.runs else outcome.missing
+        for name, outcome in outcomes.items()
     }

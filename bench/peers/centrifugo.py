@@ -41,7 +41,7 @@ class Centrifugo(Peer):
     name = "Centrifugo, Redis"
     version = "6.9.1"
     lacks = (
-        "wait for acks of recipients, check who receives, check a token for each message,"
+        "wait for acks of recipients, check who receives, check a token of each sender,"
         " know duplicates, refuse what is too much"
     )
     wire = Wire(

@@ -20,7 +20,7 @@ class Conventional(Peer):
     name = "Starlette + redis-py"
     lacks = (
         "store, wait for acks of recipients, deliver again,"
-        " check who sends or receives, know duplicates, count quotas"
+        " check who sends or receives, know duplicates, refuse what is too much"
     )
     wire = Wire(upgrade=upgrade("/stream"), live=b"subscribed")
 
@@ -32,7 +32,8 @@ class Conventional(Peer):
         log = directory / "server.log"
         command: list[str | Path] = [
             *(sys.executable, "-m", "uvicorn", APP, "--app-dir", ROOT),
-            *("--port", str(port), "--no-access-log", "--timeout-graceful-shutdown", "1"),
+            *("--port", str(port), "--log-level", "warning"),
+            *("--timeout-graceful-shutdown", "1"),
         ]
         environ = os.environ | {"STORE": str(directory / "store.sock")}
         with (

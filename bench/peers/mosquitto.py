@@ -56,7 +56,10 @@ class Mosquitto(Peer):
     """Each recipient subscribes to a topic, and acknowledges each message."""
 
     name = "mosquitto"
-    lacks = "check who sends or receives, know duplicates, run on a second node"
+    lacks = (
+        "check who sends or receives, know duplicates, refuse what is too much,"
+        " run on a second node"
+    )
     wire = Wire(
         upgrade=upgrade("/mqtt", "mqtt"),
         live=packet(SUBACK, ID + QOS),

@@ -35,7 +35,7 @@ class Nats(Peer):
     version = "2.15.1"
     lacks = (
         "wait for acks of recipients, deliver again, check who sends or receives,"
-        " know duplicates, count quotas"
+        " know duplicates, refuse what is too much"
     )
     wire = Wire(
         upgrade=upgrade("/"),

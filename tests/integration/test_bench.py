@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -10,9 +11,10 @@ from bench import compare, report
 from bench.__main__ import measure
 from bench.compare import Outcome
 from bench.load import Counters, LoadFailed
-from bench.peers import mosquitto
+from bench.peers import PEERS, mosquitto
 from bench.peers.conventional import Conventional
 from bench.peers.pushd import Pushd
+from bench.processes import Unavailable
 from bench.scenarios import SCENARIOS, Plan, check
 
 TINY = Plan(
@@ -95,6 +97,35 @@ def test_peers_do_the_same_work() -> None:
     assert "pushd" in first
     assert "| x 1" in first
     assert Conventional.lacks in second
+
+
+class NotHad(Conventional):
+    """A peer that this machine cannot have."""
+
+    def install(self) -> None:
+        """Find no network."""
+        raise Unavailable("no network")
+
+
+class NeverStarts(Conventional):
+    """A peer that is there, and does not start."""
+
+    def running(self, directory: Path) -> NoReturn:
+        """Fail as a program that ended."""
+        raise Unavailable("it ended")
+
+
+@needs_compiler
+def test_a_peer_that_fails_does_not_end_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither is measured, each for its reason, and both are in the outcome."""
+    failing = {"not-had": NotHad, "never-starts": NeverStarts}
+    for name, peer in failing.items():
+        monkeypatch.setitem(PEERS, name, peer)
+    outcomes = compare.compare(TINY, failing, [].append)
+    missing = {name: (o.missing, list(o.runs)) for name, o in outcomes.items()}
+    assert missing == {"not-had": ("no network", []), "never-starts": ("it ended", [])}
 
 
 def test_a_peer_that_is_not_to_be_had_says_so() -> None:

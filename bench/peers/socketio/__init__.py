@@ -22,8 +22,8 @@ class SocketIO(Peer):
     name = "Socket.IO"
     version = "4.8.4"
     lacks = (
-        "store, wait for acks of recipients, deliver again,"
-        " check who sends or receives, know duplicates, count quotas, run on a second node"
+        "store, wait for acks of recipients, deliver again, check who sends or receives,"
+        " know duplicates, refuse what is too much, run on a second node"
     )
     wire = Wire(
         upgrade=upgrade("/socket.io/?EIO=4&transport=websocket"),
@@ -38,9 +38,11 @@ class SocketIO(Peer):
         HOME.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             shutil.copy(HERE / name, HOME)
-        if not (HOME / "node_modules/.package-lock.json").exists():
+        locked, installed = (HERE / "package-lock.json").read_bytes(), HOME / "installed"
+        if not installed.exists() or installed.read_bytes() != locked:
             options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
             install("Socket.IO", ["npm", "ci", *options], cwd=HOME)
+            installed.write_bytes(locked)
 
     @contextmanager
     def running(self, directory: Path) -> Iterator[Running]:
@@ -79,6 +81,6 @@ class SocketIOStreams(SocketIO):
     name = "Socket.IO, Redis Streams adapter"
     lacks = (
         "keep what is unread for each, wait for acks of recipients,"
-        " check who sends or receives, know duplicates, count quotas"
+        " check who sends or receives, know duplicates, refuse what is too much"
     )
     stored = True
