@@ -123,7 +123,8 @@ def test_a_peer_that_fails_does_not_end_the_others(
     failing = {"not-had": NotHad, "never-starts": NeverStarts}
     for name, peer in failing.items():
         monkeypatch.setitem(PEERS, name, peer)
-    outcomes = compare.compare(TINY, failing, [].append)
+    said: list[str] = []
+    outcomes = compare.compare(TINY, failing, said.append)
     missing = {name: (o.missing, list(o.runs)) for name, o in outcomes.items()}
     assert missing == {"not-had": ("no network", []), "never-starts": ("it ended", [])}
 
