@@ -22,7 +22,7 @@ FIRST = "pushd"
 """What the others are compared to."""
 HEAD = (
     *("system", "KiB/connection: server", "store", "us/message: server", "store"),
-    *("messages/s", "memory", "CPU", "here it does not"),
+    *("messages/s", "memory", "CPU", "without"),
 )
 
 

@@ -43,7 +43,10 @@ class Peer(ABC):
     Attributes:
         name: What it is called in the table.
         version: Its version, known when it is installed; empty if it has none.
-        lacks: What it does not do here that pushd does, as the rest of "it does not ...".
+        lacks: What pushd has and it has not, as it is used here: a store for messages to
+            those who are away; acks of recipients; redelivery of what was not acked;
+            tokens of those who send and receive; deduplication; quotas, which refuse what
+            is too much rather than drop it; a second node.
         wire: How it is talked to.
     """
 

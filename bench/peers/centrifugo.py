@@ -40,10 +40,7 @@ class Centrifugo(Peer):
 
     name = "Centrifugo, Redis"
     version = "6.9.1"
-    lacks = (
-        "wait for acks of recipients, check who receives, check a token of each sender,"
-        " know duplicates, refuse what is too much"
-    )
+    lacks = "acks, tokens, deduplication, quotas"
     wire = Wire(
         upgrade=upgrade("/connection/websocket"),
         live=b'"id":2,"subscribe":',

@@ -18,10 +18,7 @@ class Conventional(Peer):
     """A route that publishes, a websocket that subscribes: one channel for each user."""
 
     name = "Starlette + redis-py"
-    lacks = (
-        "store, wait for acks of recipients, deliver again,"
-        " check who sends or receives, know duplicates, refuse what is too much"
-    )
+    lacks = "store, acks, redelivery, tokens, deduplication, quotas"
     wire = Wire(upgrade=upgrade("/stream"), live=b"subscribed")
 
     @contextmanager

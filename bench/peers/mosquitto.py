@@ -56,10 +56,7 @@ class Mosquitto(Peer):
     """Each recipient subscribes to a topic, and acknowledges each message."""
 
     name = "mosquitto"
-    lacks = (
-        "check who sends or receives, know duplicates, refuse what is too much,"
-        " run on a second node"
-    )
+    lacks = "tokens, deduplication, quotas, second node"
     wire = Wire(
         upgrade=upgrade("/mqtt", "mqtt"),
         live=packet(SUBACK, ID + QOS),

@@ -33,10 +33,7 @@ class Nats(Peer):
 
     name = "NATS JetStream"
     version = "2.15.1"
-    lacks = (
-        "wait for acks of recipients, deliver again, check who sends or receives,"
-        " know duplicates, refuse what is too much"
-    )
+    lacks = "acks, redelivery, tokens, deduplication, quotas"
     wire = Wire(
         upgrade=upgrade("/"),
         live=b"PONG\r\n",

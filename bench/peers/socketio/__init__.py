@@ -21,10 +21,7 @@ class SocketIO(Peer):
 
     name = "Socket.IO"
     version = "4.8.4"
-    lacks = (
-        "store, wait for acks of recipients, deliver again, check who sends or receives,"
-        " know duplicates, refuse what is too much, run on a second node"
-    )
+    lacks = "store, acks, redelivery, tokens, deduplication, quotas, second node"
     wire = Wire(
         upgrade=upgrade("/socket.io/?EIO=4&transport=websocket"),
         live=b'42["joined"',
@@ -79,8 +76,5 @@ class SocketIOStreams(SocketIO):
     """The same with a store, through which other nodes would hear of each message."""
 
     name = "Socket.IO, Redis Streams adapter"
-    lacks = (
-        "keep what is unread for each, wait for acks of recipients,"
-        " check who sends or receives, know duplicates, refuse what is too much"
-    )
+    lacks = "acks, redelivery, tokens, deduplication, quotas"
     stored = True
