@@ -56,6 +56,7 @@ local PAGE = 4194304    -- bytes of messages after which a page ends
 local DAY = 86400
 local MEMORY = 90 * DAY -- an empty mailbox that nobody used is forgotten after this
 local NEVER = 2 ^ 53
+local MOST = 1000       -- arguments passed to one command, at most
 
 local DIGEST = 8        -- bytes of the payload's digest in front of a remembered id
 
@@ -67,13 +68,13 @@ local SHARE = 4
 local KEYS_FULL = 5
 
 -- Bound by the first call: no library can be had while this one is loading.
-local call, format, match, pack_state, unpack_state
+local call, try, format, match, pack_state, unpack_state
 
 -- Of the running call.
 local now, now_text, micros, source, limits
 
 local function begin()
-  call = redis.call
+  call, try = redis.call, redis.pcall
   format, match = string.format, string.match
   pack_state, unpack_state = struct.pack, struct.unpack
   local time = call('TIME')
@@ -82,16 +83,24 @@ local function begin()
   source = string.sub(match(call('INFO', 'replication'), 'master_replid:(%x+)'), 1, 16)
 end
 
--- Limits of every mailbox, the header of the functions that count.
+-- Limits of every mailbox, the header of the functions that count; kept, for most calls
+-- have the same.
+local limits_of = {}
+
 local function limit(args)
-  local messages, bytes = tonumber(args[1]), tonumber(args[2])
-  limits = {
-    messages = messages, half_messages = messages / 2, quarter_messages = messages / 4,
-    bytes = bytes, half_bytes = bytes / 2, quarter_bytes = bytes / 4,
-    keys = 4 * messages, dedup = tonumber(args[3]),
-  }
-  limits.stretch = math.floor(now / limits.dedup)
-  limits.remembered = ':k:' .. format('%d', limits.stretch)
+  if args[1] ~= limits_of[1] or args[2] ~= limits_of[2] or args[3] ~= limits_of[3] then
+    limits_of = {args[1], args[2], args[3]}
+    local messages, bytes = tonumber(args[1]), tonumber(args[2])
+    limits = {
+      messages = messages, half_messages = messages / 2, quarter_messages = messages / 4,
+      bytes = bytes, half_bytes = bytes / 2, quarter_bytes = bytes / 4,
+      keys = 4 * messages, dedup = tonumber(args[3]),
+    }
+  end
+  local stretch = math.floor(now / limits.dedup)
+  if stretch ~= limits.stretch then
+    limits.stretch, limits.remembered = stretch, ':k:' .. format('%d', stretch)
+  end
 end
 
 --- State -----------------------------------------------------------------------------
@@ -108,36 +117,54 @@ end
 --             exceptions to the chain; shares are counted; full; there is an overflow
 local STATE = '<c16dddddddddBBBBB'
 
--- The one mailbox at hand; a table of its own for each would be half the cost of a message.
-local m = {}
+-- The one mailbox at hand, in variables: a field of a table is several times as dear.
+local m_key, m_stream, m_changed, m_renewed
+local m_source, m_epoch, m_seq, m_latest, m_due, m_kept, m_count, m_bytes, m_stretch,
+  m_keys, m_past, m_odd, m_heavy, m_refusing, m_overflow
 
+-- The packed states of the running call, by key; one command reads those of all its keys.
+local states
+
+local function begin_with(keys)
+  begin()
+  states = {}
+  local names, count = {}, #keys
+  for first = 1, count, MOST do
+    local last = math.min(first + MOST - 1, count)
+    for i = first, last do names[i - first + 1] = keys[i] .. ':m' end
+    local found = call('MGET', unpack(names, 1, last - first + 1))
+    for i = first, last do states[keys[i]] = found[i - first + 1] end
+  end
+end
+
+-- Take up a mailbox; false if it is not there.
 local function load(key)
-  local packed = call('GET', key .. ':m')
-  if not packed then return nil end
-  m.key, m.stream, m.changed, m.renewed = key, key .. ':s', false, false
-  m.source, m.epoch, m.seq, m.latest, m.due, m.kept, m.count, m.bytes, m.stretch, m.keys,
-    m.past, m.odd, m.heavy, m.refusing, m.overflow = unpack_state(STATE, packed)
-  return m
+  local packed = states[key]
+  if not packed then return false end
+  m_key, m_stream, m_changed, m_renewed = key, key .. ':s', false, false
+  m_source, m_epoch, m_seq, m_latest, m_due, m_kept, m_count, m_bytes, m_stretch, m_keys,
+    m_past, m_odd, m_heavy, m_refusing, m_overflow = unpack_state(STATE, packed)
+  return true
 end
 
 local function create(key)
-  return {
-    key = key, stream = key .. ':s', changed = true, renewed = false,
-    source = '', epoch = 0, seq = 0, latest = 0, due = NEVER, kept = 0, count = 0,
-    bytes = 0, stretch = 0, keys = 0, past = 0, odd = 0, heavy = 0, refusing = 0,
-    overflow = 0,
-  }
+  m_key, m_stream, m_changed, m_renewed = key, key .. ':s', true, false
+  m_source, m_epoch, m_seq, m_latest, m_due, m_kept = '', 0, 0, 0, NEVER, 0
+  m_count, m_bytes, m_stretch, m_keys = 0, 0, 0, 0
+  m_past, m_odd, m_heavy, m_refusing, m_overflow = 0, 0, 0, 0, 0
+  return true
 end
 
-local function save(m)
-  if not m.changed then return end
-  local packed = pack_state(STATE, m.source, m.epoch, m.seq, m.latest, m.due, m.kept,
-    m.count, m.bytes, m.stretch, m.keys, m.past, m.odd, m.heavy, m.refusing, m.overflow)
-  if m.renewed then
-    call('SET', m.key .. ':m', packed, 'EXAT', m.kept + DAY + MEMORY)
+local function save()
+  if not m_changed then return end
+  local packed = pack_state(STATE, m_source, m_epoch, m_seq, m_latest, m_due, m_kept,
+    m_count, m_bytes, m_stretch, m_keys, m_past, m_odd, m_heavy, m_refusing, m_overflow)
+  if m_renewed then
+    call('SET', m_key .. ':m', packed, 'EXAT', m_kept + DAY + MEMORY)
   else
-    call('SET', m.key .. ':m', packed, 'KEEPTTL')
+    call('SETRANGE', m_key .. ':m', 0, packed)
   end
+  states[m_key] = packed
 end
 
 local function id_of(epoch, seq)
@@ -150,14 +177,14 @@ local function parse(id)
 end
 
 -- Let the keys live for as long as a message may, and then some, renewed once a day.
-local function keep(m)
-  local horizon = math.max(now, m.latest)
-  if horizon <= m.kept + DAY then return end
-  m.kept, m.renewed, m.changed = horizon, true, true
+local function keep()
+  local horizon = m_latest > now and m_latest or now
+  if horizon <= m_kept + DAY then return end
+  m_kept, m_renewed, m_changed = horizon, true, true
   local gone = horizon + 2 * DAY
-  call('EXPIREAT', m.stream, gone)
-  if m.odd == 1 then call('EXPIREAT', m.key .. ':x', gone) end
-  if m.heavy == 1 then call('EXPIREAT', m.key .. ':q', gone) end
+  call('EXPIREAT', m_stream, gone)
+  if m_odd == 1 then call('EXPIREAT', m_key .. ':x', gone) end
+  if m_heavy == 1 then call('EXPIREAT', m_key .. ':q', gone) end
 end
 
 local function expiry(message)
@@ -165,33 +192,33 @@ local function expiry(message)
 end
 
 -- A mailbox that lost its state is made over the messages it had.
-local function adopt(m)
-  local last = call('XREVRANGE', m.stream, '+', '-', 'COUNT', 1)[1]
+local function adopt()
+  local last = call('XREVRANGE', m_stream, '+', '-', 'COUNT', 1)[1]
   if not last then return end
-  m.count, m.latest, m.due = call('XLEN', m.stream), expiry(last[2][2]), 0
-  m.bytes, m.odd = m.count * #last[2][2], call('EXISTS', m.key .. ':x')
+  m_count, m_latest, m_due = call('XLEN', m_stream), expiry(last[2][2]), 0
+  m_bytes, m_odd = m_count * #last[2][2], call('EXISTS', m_key .. ':x')
 end
 
-local function new_epoch(m)
-  local top, exists = 0, call('EXISTS', m.stream) == 1
+local function new_epoch()
+  local top, exists = 0, call('EXISTS', m_stream) == 1
   if exists then
-    local info = call('XINFO', 'STREAM', m.stream)
+    local info = call('XINFO', 'STREAM', m_stream)
     for i = 1, #info, 2 do
       if info[i] == 'last-generated-id' then top = parse(info[i + 1]) end
     end
-    if m.epoch == 0 then adopt(m) end
+    if m_epoch == 0 then adopt() end
   else
-    m.count, m.bytes, m.latest, m.due = 0, 0, 0, NEVER
-    m.odd, m.heavy, m.refusing = 0, 0, 0
-    call('DEL', m.key .. ':x', m.key .. ':q')
+    m_count, m_bytes, m_latest, m_due = 0, 0, 0, NEVER
+    m_odd, m_heavy, m_refusing = 0, 0, 0
+    call('DEL', m_key .. ':x', m_key .. ':q')
   end
-  m.source, m.seq, m.changed, m.kept = source, 0, true, 0
-  m.epoch = math.max(micros, m.epoch + 1, top + 1)
+  m_source, m_seq, m_changed, m_kept = source, 0, true, 0
+  m_epoch = math.max(micros, m_epoch + 1, top + 1)
   -- An entry that is gone at once: the stream exists, and its next id is above this.
-  local zero = id_of(m.epoch, 0)
-  call('XADD', m.stream, zero, 'm', '')
-  call('XDEL', m.stream, zero)
-  keep(m)
+  local zero = id_of(m_epoch, 0)
+  call('XADD', m_stream, zero, 'm', '')
+  call('XDEL', m_stream, zero)
+  keep()
 end
 
 --- Removal ---------------------------------------------------------------------------
@@ -208,52 +235,52 @@ local function counted(id, last)
 end
 
 -- Take entries out of the stream and out of all that is kept about them.
-local function remove(m, entries)
+local function remove(entries)
   if #entries == 0 then return 0 end
   local ids = {}
-  local last = m.heavy == 1 and call('HGET', m.key .. ':q', '@')
+  local last = m_heavy == 1 and call('HGET', m_key .. ':q', '@')
   for i, entry in ipairs(entries) do
     ids[i] = entry[1]
     if last and counted(entry[1], last) then
       local sender, size = sender_of(entry[2][2]), #entry[2][2]
-      call('HINCRBY', m.key .. ':q', 'n:' .. sender, -1)
-      call('HINCRBY', m.key .. ':q', 'b:' .. sender, -size)
+      call('HINCRBY', m_key .. ':q', 'n:' .. sender, -1)
+      call('HINCRBY', m_key .. ':q', 'b:' .. sender, -size)
     end
   end
-  if m.odd == 1 then call('ZREM', m.key .. ':x', unpack(ids)) end
-  return call('XDEL', m.stream, unpack(ids))
+  if m_odd == 1 then call('ZREM', m_key .. ':x', unpack(ids)) end
+  return call('XDEL', m_stream, unpack(ids))
 end
 
 -- Set the bounds right by the stream's length.
-local function correct(m)
-  local length = call('XLEN', m.stream)
-  if m.count > 0 then m.bytes = m.bytes * length / m.count end
-  m.count, m.changed = length, true
-  if length == 0 then m.bytes = 0 end
+local function correct()
+  local length = call('XLEN', m_stream)
+  if m_count > 0 then m_bytes = m_bytes * length / m_count end
+  m_count, m_changed = length, true
+  if length == 0 then m_bytes = 0 end
 end
 
 -- After a removal: perhaps the mailbox is no longer full, heavy, or has no exceptions.
-local function relax(m)
-  if m.odd == 1 and call('EXISTS', m.key .. ':x') == 0 then
-    m.odd, m.changed = 0, true
+local function relax()
+  if m_odd == 1 and call('EXISTS', m_key .. ':x') == 0 then
+    m_odd, m_changed = 0, true
   end
-  if m.heavy == 0 then return end
-  correct(m)
-  if m.count < limits.half_messages and m.bytes < limits.half_bytes then
-    m.refusing = 0
+  if m_heavy == 0 then return end
+  correct()
+  if m_count < limits.half_messages and m_bytes < limits.half_bytes then
+    m_refusing = 0
   end
-  if m.count < limits.quarter_messages and m.bytes < limits.quarter_bytes then
-    m.heavy = 0
-    call('DEL', m.key .. ':q')
+  if m_count < limits.quarter_messages and m_bytes < limits.quarter_bytes then
+    m_heavy = 0
+    call('DEL', m_key .. ':q')
   end
 end
 
 -- Remove expired messages, SWEEP of the chain and SWEEP exceptions at most.
-local function sweep(m)
+local function sweep()
   local chain, due = {}, NEVER
   local from = '-'
   repeat
-    local entries = call('XRANGE', m.stream, from, '+', 'COUNT', STEP)
+    local entries = call('XRANGE', m_stream, from, '+', 'COUNT', STEP)
     for _, entry in ipairs(entries) do
       due = expiry(entry[2][2])
       if due > now then break end
@@ -261,44 +288,44 @@ local function sweep(m)
       from = '(' .. entry[1]
     end
   until due > now or #entries < STEP or #chain >= SWEEP
-  remove(m, chain)
-  if m.odd == 1 then
+  remove(chain)
+  if m_odd == 1 then
     local odd = {}
-    local set = m.key .. ':x'
+    local set = m_key .. ':x'
     for _, id in ipairs(call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', 0, SWEEP)) do
       call('ZREM', set, id)
-      odd[#odd + 1] = call('XRANGE', m.stream, id, id)[1]
+      odd[#odd + 1] = call('XRANGE', m_stream, id, id)[1]
     end
-    remove(m, odd)
+    remove(odd)
     local first = call('ZRANGE', set, 0, 0, 'WITHSCORES')
     if first[1] then due = math.min(due, tonumber(first[2])) end
   end
-  if due <= now and call('XLEN', m.stream) == 0 then due = NEVER end
-  m.due, m.changed = due, true
-  relax(m)
+  if due <= now and call('XLEN', m_stream) == 0 then due = NEVER end
+  m_due, m_changed = due, true
+  relax()
 end
 
 -- Bring the mailbox in order; every function that writes begins with it.
-local function settle(m)
-  if m.source ~= source then new_epoch(m) end
-  if now >= m.due then sweep(m) end
-  keep(m)
+local function settle()
+  if m_source ~= source then new_epoch() end
+  if now >= m_due then sweep() end
+  keep()
 end
 
 -- Whether a function that only reads may answer for this mailbox.
-local function settled(m)
-  return m.source == source and now < m.due and now <= m.kept + DAY
-    and call('EXISTS', m.stream) == 1
+local function settled()
+  return m_source == source and now < m_due and now <= m_kept + DAY
+    and call('EXISTS', m_stream) == 1
 end
 
 --- Quota -----------------------------------------------------------------------------
 
 -- Count the senders of at most SWEEP more entries.
-local function count_senders(m)
-  local shares = m.key .. ':q'
+local function count_senders()
+  local shares = m_key .. ':q'
   local last = call('HGET', shares, '@')
   local from = last and '(' .. last or '-'
-  local entries = call('XRANGE', m.stream, from, '+', 'COUNT', SWEEP)
+  local entries = call('XRANGE', m_stream, from, '+', 'COUNT', SWEEP)
   for _, entry in ipairs(entries) do
     local sender = sender_of(entry[2][2])
     call('HINCRBY', shares, 'n:' .. sender, 1)
@@ -306,12 +333,12 @@ local function count_senders(m)
     last = entry[1]
   end
   if last then call('HSET', shares, '@', last) end
-  if from == '-' then call('EXPIREAT', shares, m.kept + 2 * DAY) end
+  if from == '-' then call('EXPIREAT', shares, m_kept + 2 * DAY) end
 end
 
-local function share_refused(m, body)
-  count_senders(m)
-  local shares, sender = m.key .. ':q', sender_of(body)
+local function share_refused(body)
+  count_senders()
+  local shares, sender = m_key .. ':q', sender_of(body)
   local share = call('HMGET', shares, 'n:' .. sender, 'b:' .. sender, 'r:' .. sender)
   local count, bytes = tonumber(share[1] or 0), tonumber(share[2] or 0)
   if count + 1 > math.max(1, limits.half_messages) or bytes + #body > limits.half_bytes then
@@ -325,90 +352,90 @@ local function share_refused(m, body)
 end
 
 -- Why there is no room for this message, or nil.
-local function refusal(m, body)
+local function refusal(body)
   local size = #body
-  if m.heavy == 0 and m.count + 1 <= limits.half_messages
-    and m.bytes + size <= limits.half_bytes then
+  if m_heavy == 0 and m_count + 1 <= limits.half_messages
+    and m_bytes + size <= limits.half_bytes then
     return nil
   end
-  correct(m)
-  if m.refusing == 1 then
-    if m.count >= limits.half_messages or m.bytes >= limits.half_bytes then return FULL end
-    m.refusing = 0
+  correct()
+  if m_refusing == 1 then
+    if m_count >= limits.half_messages or m_bytes >= limits.half_bytes then return FULL end
+    m_refusing = 0
   end
-  if m.count + 1 > limits.half_messages or m.bytes + size > limits.half_bytes then
-    m.heavy = 1
+  if m_count + 1 > limits.half_messages or m_bytes + size > limits.half_bytes then
+    m_heavy = 1
   end
-  if m.count + 1 > limits.messages or m.bytes + size > limits.bytes then
-    m.refusing = 1
+  if m_count + 1 > limits.messages or m_bytes + size > limits.bytes then
+    m_refusing = 1
     return FULL
   end
-  if m.heavy == 1 and share_refused(m, body) then return SHARE end
+  if m_heavy == 1 and share_refused(body) then return SHARE end
   return nil
 end
 
 -- Count a refusal for the owner, and say so at most once a minute.
-local function refuse(m, code)
-  local overflow = m.key .. ':o'
+local function refuse(code)
+  local overflow = m_key .. ':o'
   local refused = call('HINCRBY', overflow, 'refused', 1)
   call('HSETNX', overflow, 'since', now)
   local had = call('HMGET', overflow, 'said', 'told', 'since')
   if had[2] then call('HSETNX', overflow, 'next', now) end
   call('EXPIREAT', overflow, now + MEMORY)
-  m.overflow, m.changed = 1, true
+  m_overflow, m_changed = 1, true
   if not had[1] or now >= had[1] + 60 then
     call('HSET', overflow, 'said', now)
-    call('SPUBLISH', m.key, 'overflow\t' .. refused .. '\t' .. had[3])
+    call('SPUBLISH', m_key, 'overflow\t' .. refused .. '\t' .. had[3])
   end
   return code
 end
 
 -- What the owner was not yet told: refused and since, zeros for nothing.
-local function overflow_of(m)
-  if m.overflow == 0 then return 0, 0 end
-  local overflow = call('HMGET', m.key .. ':o', 'refused', 'since')
+local function overflow_of()
+  if m_overflow == 0 then return 0, 0 end
+  local overflow = call('HMGET', m_key .. ':o', 'refused', 'since')
   return tonumber(overflow[1] or 0), tonumber(overflow[2] or 0)
 end
 
 --- accept ----------------------------------------------------------------------------
 
 -- What is remembered under a key's hash in the stretch before this one.
-local function look_back(m, hash)
-  if m.stretch == limits.stretch and m.past == 0 then return nil end
-  local previous = m.key .. ':k:' .. format('%d', limits.stretch - 1)
-  if m.stretch ~= limits.stretch then
+local function look_back(hash)
+  if m_stretch == limits.stretch and m_past == 0 then return nil end
+  local previous = m_key .. ':k:' .. format('%d', limits.stretch - 1)
+  if m_stretch ~= limits.stretch then
     local past = call('HLEN', previous)
-    m.past = past > 0 and 1 or 0
-    m.keys = past + call('HLEN', m.key .. limits.remembered)
-    m.changed = true
+    m_past = past > 0 and 1 or 0
+    m_keys = past + call('HLEN', m_key .. limits.remembered)
+    m_changed = true
   end
   return call('HGET', previous, hash)
 end
 
 -- Append to the stream, in a new epoch if the stream is not there or is further on.
-local function append(m, id, body, ends)
+local function append(id, body, ends)
   local message = '{"id":"' .. id .. '"' .. body .. ends
-  local added = redis.pcall('XADD', m.stream, 'NOMKSTREAM', id, 'm', message)
+  local added = try('XADD', m_stream, 'NOMKSTREAM', id, 'm', message)
   if type(added) ~= 'string' then
-    new_epoch(m)
-    id = id_of(m.epoch, 1)
+    new_epoch()
+    id = id_of(m_epoch, 1)
     message = '{"id":"' .. id .. '"' .. body .. ends
-    call('XADD', m.stream, id, 'm', message)
+    call('XADD', m_stream, id, 'm', message)
   end
-  m.seq = m.seq + 1
+  m_seq = m_seq + 1
   return id, message
 end
 
 -- Note when the message that was just appended expires.
-local function schedule(m, expires, id)
-  if expires < m.due then m.due = expires end
-  if expires >= m.latest or call('XLEN', m.stream) == 1 then
-    m.latest = expires
-    keep(m)
+local function schedule(expires, id)
+  if expires < m_due then m_due = expires end
+  if expires >= m_latest or call('XLEN', m_stream) == 1 then
+    m_latest = expires
+    keep()
   else
-    call('ZADD', m.key .. ':x', expires, id)
-    if m.odd == 0 then call('EXPIREAT', m.key .. ':x', m.kept + 2 * DAY) end
-    m.odd = 1
+    call('ZADD', m_key .. ':x', expires, id)
+    if m_odd == 0 then call('EXPIREAT', m_key .. ':x', m_kept + 2 * DAY) end
+    m_odd = 1
   end
 end
 
@@ -426,42 +453,42 @@ end
 
 -- What is remembered under a key's hash; if nothing, remember `id` from now on, unless the
 -- message is refused.
-local function recall(m, remembered, hash, digest, id, refused)
-  local known = look_back(m, hash)
+local function recall(remembered, hash, digest, id, refused)
+  local known = look_back(hash)
   if known then return known end
-  if not refused and m.keys < limits.keys then
+  if not refused and m_keys < limits.keys then
     if call('HSETNX', remembered, hash, digest .. id) == 1 then return nil end
   end
   return call('HGET', remembered, hash)
 end
 
-local function store(m, body, ttl, hash, digest)
-  local refused = refusal(m, body)
-  local next_id = id_of(m.epoch, m.seq + 1)
-  local remembered = hash ~= '' and m.key .. limits.remembered
+local function store(body, ttl, hash, digest)
+  local refused = refusal(body)
+  local next_id = id_of(m_epoch, m_seq + 1)
+  local remembered = hash ~= '' and m_key .. limits.remembered
   if remembered then
-    local known = recall(m, remembered, hash, digest, next_id, refused)
+    local known = recall(remembered, hash, digest, next_id, refused)
     if known then
       if string.sub(known, 1, DIGEST) ~= digest then return CONFLICT end
       return '=' .. string.sub(known, DIGEST + 1)
     end
-    if m.keys >= limits.keys then refused = refused or KEYS_FULL end
+    if m_keys >= limits.keys then refused = refused or KEYS_FULL end
   end
-  if refused then return refuse(m, refused) end
+  if refused then return refuse(refused) end
 
   local ends, expires = ending(ttl)
-  local id, message = append(m, next_id, body, ends)
-  schedule(m, expires, id)
+  local id, message = append(next_id, body, ends)
+  schedule(expires, id)
   if remembered then
     if id ~= next_id then call('HSET', remembered, hash, digest .. id) end
-    if m.stretch ~= limits.stretch then
+    if m_stretch ~= limits.stretch then
       call('EXPIREAT', remembered, (limits.stretch + 2) * limits.dedup)
-      m.stretch = limits.stretch
+      m_stretch = limits.stretch
     end
-    m.keys = m.keys + 1
+    m_keys = m_keys + 1
   end
-  m.count, m.bytes, m.changed = m.count + 1, m.bytes + #message, true
-  call('SPUBLISH', m.key, message)
+  m_count, m_bytes, m_changed = m_count + 1, m_bytes + #message, true
+  call('SPUBLISH', m_key, message)
   return id
 end
 
@@ -471,19 +498,19 @@ end
 -- digest of the payload.
 -- Answers: its id; =id of the first if the key was known; UNKNOWN, CONFLICT or why full.
 local function accept(keys, args)
-  begin()
+  begin_with(keys)
   limit(args)
-  local replies, m, n = {}, nil, 4
+  local replies, last, there, n = {}, nil, false, 4
   for i, key in ipairs(keys) do
-    if not m or m.key ~= key then
-      if m then save(m) end
-      m = load(key)
-      if m then settle(m) end
+    if key ~= last then
+      if there then save() end
+      last, there = key, load(key)
+      if there then settle() end
     end
-    replies[i] = m and store(m, args[n], args[n + 1], args[n + 2], args[n + 3]) or UNKNOWN
+    replies[i] = there and store(args[n], args[n + 1], args[n + 2], args[n + 3]) or UNKNOWN
     n = n + 4
   end
-  if m then save(m) end
+  if there then save() end
   return replies
 end
 
@@ -496,25 +523,24 @@ end
 -- Answers: UNKNOWN, or {1 if there is more to sweep, tail, unread, refused, since, those
 -- of the ids that are gone...}.
 local function open(keys, args)
-  begin()
+  begin_with(keys)
   limit(args)
   local replies, n = {}, 4
   for i, key in ipairs(keys) do
     local make, publication, holding = args[n], args[n + 1], tonumber(args[n + 2])
-    local m = load(key) or (make == '1' and create(key))
-    if m then
-      if m.source == source and call('EXISTS', m.stream) == 0 then new_epoch(m) end
-      settle(m)
-      local refused, since = overflow_of(m)
-      local reply = {now >= m.due and 1 or 0, id_of(m.epoch, m.seq),
-        call('XLEN', m.stream), refused, since}
+    if load(key) or (make == '1' and create(key)) then
+      if m_source == source and call('EXISTS', m_stream) == 0 then new_epoch() end
+      settle()
+      local refused, since = overflow_of()
+      local reply = {now >= m_due and 1 or 0, id_of(m_epoch, m_seq),
+        call('XLEN', m_stream), refused, since}
       for h = n + 3, n + 2 + holding do
-        if not call('XRANGE', m.stream, args[h], args[h])[1] then
+        if not call('XRANGE', m_stream, args[h], args[h])[1] then
           reply[#reply + 1] = args[h]
         end
       end
       if publication ~= '' then call('SPUBLISH', key, publication) end
-      save(m)
+      save()
       replies[i] = reply
     else
       replies[i] = UNKNOWN
@@ -527,11 +553,11 @@ end
 --- read, tails -----------------------------------------------------------------------
 
 -- Fill `reply` with ids and messages after an id; true if nothing follows the last.
-local function page(m, reply, after, count)
+local function page(reply, after, count)
   local bytes, found = 0, 0
   while true do
     local wanted = math.min(count - found + 1, SWEEP)
-    local entries = call('XRANGE', m.stream, '(' .. after, '+', 'COUNT', wanted)
+    local entries = call('XRANGE', m_stream, '(' .. after, '+', 'COUNT', wanted)
     for _, entry in ipairs(entries) do
       local body = entry[2][2]
       bytes = bytes + #body
@@ -549,18 +575,17 @@ end
 -- Answers: TOUCH, UNKNOWN, or {1 if nothing follows, tail, unread, refused, since, id,
 -- message, id, message...}.
 local function read(keys, args)
-  begin()
+  begin_with(keys)
   local replies = {}
   for i, key in ipairs(keys) do
-    local m = load(key)
-    if not m then
+    if not load(key) then
       replies[i] = UNKNOWN
-    elseif not settled(m) then
+    elseif not settled() then
       replies[i] = TOUCH
     else
-      local refused, since = overflow_of(m)
-      local reply = {0, id_of(m.epoch, m.seq), call('XLEN', m.stream), refused, since}
-      if page(m, reply, args[2 * i - 1], tonumber(args[2 * i])) then reply[1] = 1 end
+      local refused, since = overflow_of()
+      local reply = {0, id_of(m_epoch, m_seq), call('XLEN', m_stream), refused, since}
+      if page(reply, args[2 * i - 1], tonumber(args[2 * i])) then reply[1] = 1 end
       replies[i] = reply
     end
   end
@@ -570,14 +595,13 @@ end
 -- Tell the last id assigned.
 -- Answers: TOUCH, UNKNOWN, or the tail.
 local function tails(keys)
-  begin()
+  begin_with(keys)
   local replies = {}
   for i, key in ipairs(keys) do
-    local m = load(key)
-    if not m then
+    if not load(key) then
       replies[i] = UNKNOWN
     else
-      replies[i] = settled(m) and id_of(m.epoch, m.seq) or TOUCH
+      replies[i] = settled() and id_of(m_epoch, m_seq) or TOUCH
     end
   end
   return replies
@@ -586,32 +610,32 @@ end
 --- acknowledge -----------------------------------------------------------------------
 
 -- Remove the messages whose ids are the arguments from `first` to `last`.
-local function remove_ids(m, args, first, last)
-  if m.odd == 0 and m.heavy == 0 then
-    return call('XDEL', m.stream, unpack(args, first, last))
+local function remove_ids(args, first, last)
+  if m_odd == 0 and m_heavy == 0 then
+    return call('XDEL', m_stream, unpack(args, first, last))
   end
   local entries, seen = {}, {}
   for i = first, last do
     local id = args[i]
     if not seen[id] then
       seen[id] = true
-      entries[#entries + 1] = call('XRANGE', m.stream, id, id)[1]
+      entries[#entries + 1] = call('XRANGE', m_stream, id, id)[1]
     end
   end
-  return remove(m, entries)
+  return remove(entries)
 end
 
 -- Remove what is left of the id's epoch, up to it; also true if there is more to remove.
-local function remove_upto(m, id)
+local function remove_upto(id)
   local epoch, seq = parse(id)
-  if epoch > m.epoch or (epoch == m.epoch and seq > m.seq) then return 0, false end
-  local first = call('XRANGE', m.stream, '-', '+', 'COUNT', 1)[1]
+  if epoch > m_epoch or (epoch == m_epoch and seq > m_seq) then return 0, false end
+  local first = call('XRANGE', m_stream, '-', '+', 'COUNT', 1)[1]
   if not first then return 0, false end
-  if m.odd == 0 and m.heavy == 0 and parse(first[1]) == epoch then
-    return call('XTRIM', m.stream, 'MINID', '=', id_of(epoch, seq + 1)), false
+  if m_odd == 0 and m_heavy == 0 and parse(first[1]) == epoch then
+    return call('XTRIM', m_stream, 'MINID', '=', id_of(epoch, seq + 1)), false
   end
-  local entries = call('XRANGE', m.stream, id_of(epoch, 0), id, 'COUNT', REMOVE)
-  return remove(m, entries), #entries == REMOVE
+  local entries = call('XRANGE', m_stream, id_of(epoch, 0), id, 'COUNT', REMOVE)
+  return remove(entries), #entries == REMOVE
 end
 
 -- Remove messages and say so.
@@ -619,28 +643,27 @@ end
 -- For each key: who acks; 0 and an id up to which, or how many ids and those.
 -- Answers: UNKNOWN, or {1 if there is more to remove, removed, unread}.
 local function acknowledge(keys, args)
-  begin()
+  begin_with(keys)
   limit(args)
   local replies, n = {}, 4
   for i, key in ipairs(keys) do
     local origin, count = args[n], tonumber(args[n + 1])
     local last = n + 1 + math.max(count, 1)
-    local m = load(key)
-    if m then
-      settle(m)
+    if load(key) then
+      settle()
       local removed, more = 0, false
       if count == 0 then
-        removed, more = remove_upto(m, args[last])
+        removed, more = remove_upto(args[last])
       else
-        removed = remove_ids(m, args, n + 2, last)
+        removed = remove_ids(args, n + 2, last)
       end
       if removed > 0 then
-        relax(m)
+        relax()
         call('SPUBLISH', key, (count == 0 and 'upto\t' or 'read\t')
           .. table.concat(args, ' ', n + 2, last) .. '\t' .. origin)
       end
-      replies[i] = {more and 1 or 0, removed, call('XLEN', m.stream)}
-      save(m)
+      replies[i] = {more and 1 or 0, removed, call('XLEN', m_stream)}
+      save()
     else
       replies[i] = UNKNOWN
     end
@@ -652,17 +675,17 @@ end
 --- told, tick ------------------------------------------------------------------------
 
 -- Note how many refusals the owner was told of; forget them once accepting again.
-local function forget_overflow(m, told)
-  local overflow = m.key .. ':o'
+local function forget_overflow(told)
+  local overflow = m_key .. ':o'
   local had = call('HMGET', overflow, 'refused', 'told', 'next')
   local refused = tonumber(had[1] or 0)
   told = math.min(refused, math.max(told, tonumber(had[2] or 0)))
-  if m.refusing == 1 then
+  if m_refusing == 1 then
     call('HSET', overflow, 'told', told)
     if told == refused then call('HDEL', overflow, 'next') end
   elseif told == refused then
     call('DEL', overflow)
-    m.overflow, m.changed = 0, true
+    m_overflow, m_changed = 0, true
   else
     call('HSET', overflow, 'refused', refused - told, 'since', had[3] or now)
     call('HDEL', overflow, 'told', 'next')
@@ -673,18 +696,18 @@ end
 -- Header: as accept. For each key: the number refused that it was told.
 -- Answers: UNKNOWN or 'OK'.
 local function told(keys, args)
-  begin()
+  begin_with(keys)
   limit(args)
   local replies = {}
   for i, key in ipairs(keys) do
-    local m = load(key)
-    if m then
-      settle(m)
-      if m.heavy == 1 then relax(m) end
-      if m.overflow == 1 then forget_overflow(m, tonumber(args[3 + i])) end
-      save(m)
+    replies[i] = UNKNOWN
+    if load(key) then
+      settle()
+      if m_heavy == 1 then relax() end
+      if m_overflow == 1 then forget_overflow(tonumber(args[3 + i])) end
+      save()
+      replies[i] = 'OK'
     end
-    replies[i] = m and 'OK' or UNKNOWN
   end
   return replies
 end
