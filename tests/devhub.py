@@ -8,7 +8,6 @@ It runs in a thread with a loop of its own, so a test may block, or run a loop i
 """
 
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,12 +22,10 @@ import uvicorn
 from pushd.devhub import DevHub, Limits
 from pushd.identity import jws
 from pushd.identity.keys import PrivateKey, address
+from tests.threads import ThreadedServer
 
 HELLO = md5(b"hello", usedforsecurity=False).hexdigest()
 """The etag of what a `Bucket` stores where nothing else is said."""
-STARTS_WITHIN = 20.0
-"""Seconds after which a hub that did not start has failed."""
-
 Claims = Mapping[str, Any]
 
 
@@ -56,7 +53,7 @@ class RunningHub:
         self.url = f"http://{self.host_port}"
         self.hub = DevHub(directory, url=self.url, limits=limits, clock=clock)
         self.http = httpx2.Client(base_url=self.url, trust_env=False)
-        self._server: _Server | None = None
+        self._server: ThreadedServer | None = None
 
     @property
     def bns_url(self) -> str:
@@ -67,7 +64,7 @@ class RunningHub:
         """Serve, after an outage on the same port as before."""
         if self._listener is None:
             self._listener = socket.create_server(self._address)
-        self._server = _Server(self.hub, self._listener)
+        self._server = _server(self.hub, self._listener)
         self._listener = None
         self._server.start()
 
@@ -78,43 +75,16 @@ class RunningHub:
             self._server = None
 
 
-class _Server(uvicorn.Server):
-    """One run of a hub's app, in a thread."""
-
-    def __init__(self, hub: DevHub, listener: socket.socket) -> None:
-        config = uvicorn.Config(
-            hub.app,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=1,
-        )
-        super().__init__(config)
-        self._listener = listener
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="devhub")
-
-    def start(self) -> None:
-        self._thread.start()
-        if not self._ready.wait(STARTS_WITHIN) or not self.started:
-            self.stop()
-            raise RuntimeError("The hub did not start; its log says why.")
-
-    def stop(self) -> None:
-        self.should_exit = True
-        self._thread.join()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._ready.set()
-
-    def _run(self) -> None:
-        try:
-            self.run(sockets=[self._listener])
-        finally:
-            self._listener.close()
-            self._ready.set()
+def _server(hub: DevHub, listener: socket.socket) -> ThreadedServer:
+    config = uvicorn.Config(
+        hub.app,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    return ThreadedServer(config, listener)
 
 
 @contextmanager

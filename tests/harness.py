@@ -9,7 +9,6 @@ of production, so a test may block, or run a loop itself.
 """
 
 import socket
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,9 +25,7 @@ from pushd.settings import Settings
 from pushd.web.http import Http
 from pushd.web.parts import Parts
 from pushd.web.stream import Stream
-
-STARTS_WITHIN = 20.0
-"""Seconds after which a server that did not start has failed."""
+from tests.threads import ThreadedServer
 
 _numbers = count(1)
 
@@ -73,7 +70,7 @@ def exchange(url: str, request: bytes) -> bytes:
         return b"".join(iter(lambda: peer.recv(65536), b""))
 
 
-class RunningServer(uvicorn.Server):
+class RunningServer(ThreadedServer):
     """A server in a thread.
 
     Attributes:
@@ -96,41 +93,14 @@ class RunningServer(uvicorn.Server):
             proxy_headers=False,
             timeout_graceful_shutdown=10,
         )
-        super().__init__(config)
+        super().__init__(config, listener)
         self.url = settings.public_url
         self.settings = settings
-        self._listener = listener
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="server")
 
     @property
     def parts(self) -> Parts:
         """The live parts, to look at from outside its loop."""
         return cast(Parts, self.lifespan.state)
-
-    def start(self) -> None:
-        """Start to serve; return when requests are answered."""
-        self._thread.start()
-        if not self._ready.wait(STARTS_WITHIN) or not self.started:
-            self.stop()
-            raise RuntimeError("The server did not start; its log says why.")
-
-    def stop(self) -> None:
-        """Drain and end."""
-        self.should_exit = True
-        self._thread.join()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and tell the test."""
-        await super().startup(sockets)
-        self._ready.set()
-
-    def _run(self) -> None:
-        try:
-            self.run(sockets=[self._listener])
-        finally:
-            self._listener.close()
-            self._ready.set()
 
 
 @contextmanager

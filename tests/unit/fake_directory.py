@@ -4,6 +4,7 @@ from typing import cast
 
 from pushd.errors import ResolverUnavailable, Unproven
 from pushd.identity.names import form_of, validate_app
+from pushd.identity.tokens import Token
 from pushd.metrics import Metrics
 from pushd.names import Names
 from pushd.resolvers.base import Destination, Identity, Proof
@@ -75,4 +76,21 @@ def names_of(
         lookups=lookups,
         metrics=metrics or Metrics(),
         clock=lambda: 1_000_000.0,
+    )
+
+
+def token_of(did: str, name: str | None) -> Token:
+    """Return a token as if verified; if it claims a name, for the app of these tests."""
+    empty: frozenset[str] = frozenset()
+    return Token(
+        did=did,
+        scope=empty,
+        to=empty,
+        audience=empty,
+        name=name,
+        app=APP if name is not None else None,
+        issued_at=0.0,
+        expires=1.0,
+        jti="j",
+        digest=None,
     )

@@ -1,14 +1,12 @@
 """Owners: for whom a mailbox is opened, under each policy."""
 
-from typing import Any
-
 import pytest
 
 from pushd.errors import RateLimited, ResolverUnavailable
 from pushd.identity.keys import PrivateKey
 from pushd.identity.tokens import Token
 from pushd.owners import Owners, Policy
-from tests.unit.fake_directory import APP, SERVER, FakeDirectory, names_of
+from tests.unit.fake_directory import SERVER, FakeDirectory, names_of, token_of
 
 BOB = PrivateKey.generate().did
 EVE = PrivateKey.generate().did
@@ -16,19 +14,8 @@ NAME = "bob.id.blockstack"
 
 
 def token(name: str | None = NAME, did: str = BOB) -> Token:
-    """Return a receive token as if verified, its name proven."""
-    empty: frozenset[str] = frozenset()
-    members: dict[str, Any] = {"scope": empty, "to": empty, "audience": empty}
-    return Token(
-        did=did,
-        name=name,
-        app=APP if name else None,
-        issued_at=0.0,
-        expires=1.0,
-        jti="j",
-        digest=None,
-        **members,
-    )
+    """Return a token as if verified."""
+    return token_of(did, name)
 
 
 def directory(*servers: str) -> FakeDirectory:

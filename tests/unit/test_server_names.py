@@ -1,7 +1,5 @@
 """Names at a server: proven or refused, found or unknown, and how often anybody asks."""
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +14,7 @@ from pushd.errors import (
 from pushd.identity.keys import PrivateKey
 from pushd.identity.tokens import Token
 from pushd.metrics import Metrics
-from tests.unit.fake_directory import APP, SERVER, FakeDirectory, names_of
+from tests.unit.fake_directory import APP, SERVER, FakeDirectory, names_of, token_of
 
 ALICE = PrivateKey.generate().did
 BOB = PrivateKey.generate().did
@@ -25,18 +23,7 @@ NAME = "alice.id.blockstack"
 
 def token(name: str | None = NAME, did: str = ALICE) -> Token:
     """Return a token as if verified."""
-    empty: frozenset[str] = frozenset()
-    members: dict[str, Any] = {"scope": empty, "to": empty, "audience": empty}
-    return Token(
-        did=did,
-        name=name,
-        app=APP if name else None,
-        issued_at=0.0,
-        expires=1.0,
-        jti="j",
-        digest=None,
-        **members,
-    )
+    return token_of(did, name)
 
 
 @pytest.fixture
