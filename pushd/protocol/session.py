@@ -260,9 +260,10 @@ class ServerSession:
         self._expect_hello()
         unseen = self._unseen
         if unseen is not None:
-            del unseen[: bisect_right(unseen, upto)]
-            if not unseen:
+            if unseen[-1] <= upto:
                 self._unseen = None
+            else:
+                del unseen[: bisect_right(unseen, upto)]
         return self._pull() if self.state is not State.LIVE else NOTHING
 
     # --- answers to commands ---------------------------------------------------------
@@ -595,6 +596,11 @@ class ServerSession:
         """Send what directly follows the position; fall behind at a gap or without room."""
         room = self._room
         epoch, seq = self.position.epoch, self.position.seq
+        if len(messages) == 1 and room > 0:  # as almost always
+            id = messages[0].id
+            if id.epoch == epoch and id.seq == seq + 1:
+                self.position = id
+                return self._send(self._without_read(messages))
         taken: list[StoredMessage] = []
         for message in messages:
             id = message.id

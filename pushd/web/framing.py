@@ -9,7 +9,6 @@ What a connection remembers of all this is for `websocket.py` to say.
 """
 
 from struct import Struct
-from typing import NamedTuple
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -19,6 +18,8 @@ OPCODE = 0x0F
 MASKED = 0x80
 LENGTH = 0x7F
 
+WHOLE_TEXT = FINAL | TEXT
+"""The first byte of almost every frame."""
 MAX_CONTROL = 125
 """Bytes of the largest payload of a control frame (5.5)."""
 
@@ -48,22 +49,13 @@ class Violation(Exception):
         super().__init__(code, reason)
 
 
-class Header(NamedTuple):
-    """The header of a client's frame.
+def parse_header(data: bytes, at: int) -> tuple[int, int, int] | None:
+    """Read the header of the frame that begins at `at`.
 
-    Attributes:
-        first: The first byte: `FINAL` and the opcode.
-        start: Where the payload begins; the four bytes before it are the mask.
-        length: Bytes of payload, announced but not yet seen.
-    """
-
-    first: int
-    start: int
-    length: int
-
-
-def parse_header(data: bytes, at: int) -> Header | None:
-    """Read the header of the frame that begins at `at`; None if it is not all there.
+    Returns:
+        The first byte, which is `FINAL` and the opcode; where the payload begins, with
+        the mask in the four bytes before it; and bytes of payload, announced but not yet
+        seen. None if the header is not all there.
 
     Raises:
         Violation: If no frame of a client may begin like that.
@@ -72,7 +64,8 @@ def parse_header(data: bytes, at: int) -> Header | None:
         return None
     first, second = data[at], data[at + 1]
     length = second & LENGTH
-    _check(first, second, length)
+    if first != WHOLE_TEXT or second < MASKED:
+        _check(first, second, length)
     at += 2
     if length > MAX_CONTROL:
         size = 2 if length == 126 else 8
@@ -80,7 +73,7 @@ def parse_header(data: bytes, at: int) -> Header | None:
             return None
         length = _long(data[at : at + size])
         at += size
-    return Header(first, at + 4, length)
+    return first, at + 4, length
 
 
 def _check(first: int, second: int, length: int) -> None:

@@ -51,8 +51,6 @@ GOING_AWAY = 1001
 WRITE_HIGH = 64 * 1024
 """Bytes of unsent frames above which a connection is `paused`, until a quarter is left."""
 
-_WHOLE_TEXT = FINAL | framing.TEXT
-
 
 class State(Enum):
     """Where a connection is between the request and the end of its socket."""
@@ -359,7 +357,8 @@ class WebSocket(asyncio.Protocol):
                 need = 0
                 break
             first, start, length = header
-            self._check_size(first & OPCODE, length)
+            if length > self.max_message or self._fragments is not None:
+                self._check_size(first & OPCODE, length)
             stop = start + length
             if stop > len(data):
                 need = stop - at
@@ -381,8 +380,9 @@ class WebSocket(asyncio.Protocol):
         if first & framing.CLOSE:
             self._take_control(first & OPCODE, payload)
         elif self.state is OPEN:
-            if first == _WHOLE_TEXT and self._fragments is None:
-                self._take_message(framing.TEXT, payload)
+            if first == framing.WHOLE_TEXT and self._fragments is None:
+                framing.check_text(payload)
+                self.text(payload)
             else:
                 self._take_fragment(first & OPCODE, bool(first & FINAL), payload)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from websockets.utils import apply_mask
 
 from pushd.web import framing
-from pushd.web.framing import Fragments, Header, Violation, parse_header
+from pushd.web.framing import Fragments, Violation, parse_header
 from tests.websocket_peer import FIN, MASK, Judge, client_frame
 
 OPCODES = [
@@ -29,9 +29,10 @@ def test_a_header_is_read_back(length: int) -> None:
     data = b"before" + client_frame(framing.BINARY, payload)
     header = parse_header(data, 6)
     assert header is not None
-    assert (framing.BINARY | FIN, length) == (header.first, header.length)
-    assert data[header.start - 4 : header.start] == MASK
-    assert payload == apply_mask(data[header.start :], MASK)
+    first, start, announced = header
+    assert (framing.BINARY | FIN, length) == (first, announced)
+    assert data[start - 4 : start] == MASK
+    assert payload == apply_mask(data[start:], MASK)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -42,7 +43,7 @@ def test_a_header_waits_for_its_length(length: int) -> None:
     assert [None] * len(without_mask) == [
         parse_header(data[:size], 0) for size in range(len(without_mask))
     ]
-    assert isinstance(parse_header(without_mask, 0), Header)
+    assert parse_header(without_mask, 0) is not None
 
 
 @pytest.mark.parametrize(
