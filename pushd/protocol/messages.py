@@ -451,7 +451,7 @@ def messages_frame(messages: Sequence[StoredMessage], cursor: object) -> bytes:
 
 def frames_of(messages: Sequence[StoredMessage]) -> list[Sequence[StoredMessage]]:
     """Cut messages into frames: at most 100 each, and below the size of a frame."""
-    if len(messages) == 1:
+    if len(messages) == 1 or _fit(messages):  # as almost always
         return [messages]
     parts: list[Sequence[StoredMessage]] = []
     start, size = 0, 0
@@ -462,3 +462,10 @@ def frames_of(messages: Sequence[StoredMessage]) -> list[Sequence[StoredMessage]
             start, size = index, len(message.json) + 1
     parts.append(messages[start:])
     return parts
+
+
+def _fit(messages: Sequence[StoredMessage]) -> bool:
+    """Tell whether one frame will do for all of them."""
+    if len(messages) > MESSAGES_PER_FRAME:
+        return False
+    return sum([len(message.json) + 1 for message in messages]) <= FRAME_BYTES
