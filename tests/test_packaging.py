@@ -1,11 +1,9 @@
-"""What ships around the code is in step with it: locks, container, cluster, Procfile."""
+"""What ships around the code is in step with it: locks, container, Procfile, workflow."""
 
 import json
 import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -27,18 +25,6 @@ def locked(name: str) -> dict[str, str]:
     lines = (ROOT / name).read_text().splitlines()
     pins = [match for line in lines if (match := PIN.match(line))]
     return {canonicalize_name(match[1]): match[2] for match in pins}
-
-
-def manifests() -> Iterator[dict[str, Any]]:
-    """Yield every Kubernetes object."""
-    for path in sorted((ROOT / "k8s").glob("*.yaml")):
-        yield from yaml.safe_load_all(path.read_text())
-
-
-def manifest(kind: str) -> dict[str, Any]:
-    """Return the one Kubernetes object of a kind."""
-    (found,) = [one for one in manifests() if one["kind"] == kind]
-    return found
 
 
 # --- locks ---------------------------------------------------------------------------
@@ -107,62 +93,23 @@ def test_the_container_sets_only_what_is_a_setting() -> None:
     assert re.search(r"^USER 10001$", text, re.MULTILINE)
 
 
+def test_the_container_stands_on_one_release() -> None:
+    """A build tomorrow takes the same Python on the same Debian, with their repairs."""
+    bases = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+
+    assert {"python:3.11-slim-trixie"} == set(bases)
+    assert PROJECT["project"]["requires-python"] == ">=3.11"
+
+
+def test_the_versions_agree() -> None:
+    """What is packaged is what the code says it is."""
+    assert PROJECT["project"]["version"] == pushd.__version__
+
+
 def test_the_procfile_listens_where_the_host_looks() -> None:
     """A process host sets PORT and looks from outside the process's own loopback."""
     assert (ROOT / "Procfile").read_text() == "web: pushdctl serve --host 0.0.0.0\n"
     assert {"PORT", "REDIS_URL"} == set(HOST_CONVENTIONS)
-
-
-# --- Kubernetes ----------------------------------------------------------------------
-
-
-def test_the_cluster_sets_only_what_is_a_setting() -> None:
-    """The variables of config map and deployment are settings with values that count."""
-    data = manifest("ConfigMap")["data"]
-    (container,) = manifest("Deployment")["spec"]["template"]["spec"]["containers"]
-    names = {entry["name"] for entry in container["env"]}
-
-    settings = Settings.read({**data, **dict.fromkeys(names, "redis://store")})
-    assert {"PUSHD_REDIS_URL"} == names
-    assert settings.redis_url == "redis://store"
-
-
-def test_the_cluster_leaves_time_to_drain() -> None:
-    """A pod is killed only after preStop and drain had their time."""
-    pod = manifest("Deployment")["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    pause = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
-    drain = int(manifest("ConfigMap")["data"]["PUSHD_DRAIN_SECONDS"])
-
-    assert pod["terminationGracePeriodSeconds"] >= pause + drain + 15
-
-
-def test_the_cluster_injects_no_variables() -> None:
-    """Service links would set PUSHD_PORT to a URL and others that are no settings."""
-    pod = manifest("Deployment")["spec"]["template"]["spec"]
-
-    assert pod["enableServiceLinks"] is False
-
-
-def test_every_manifest_is_applied_and_finds_the_pods() -> None:
-    """The kustomization lists every file, and every selector is the pods' label."""
-    files = {path.name for path in (ROOT / "k8s").glob("*.yaml")}
-    labels = manifest("Deployment")["spec"]["template"]["metadata"]["labels"]
-
-    assert files - {"kustomization.yaml"} == set(manifest("Kustomization")["resources"])
-    for one in manifests():
-        spec = one.get("spec", {})
-        selector = spec.get("selector") or spec.get("podSelector")
-        if selector:
-            assert labels == selector.get("matchLabels", selector)
-
-
-def test_the_cluster_runs_this_version() -> None:
-    """The image's tag is the version."""
-    (container,) = manifest("Deployment")["spec"]["template"]["spec"]["containers"]
-
-    assert f"pushd:{pushd.__version__}" == container["image"]
-    assert PROJECT["project"]["version"] == pushd.__version__
 
 
 # --- the workflow --------------------------------------------------------------------
