@@ -80,7 +80,9 @@ local function begin()
   local time = call('TIME')
   now_text, now = time[1], tonumber(time[1])
   micros = now * 1000000 + time[2]
-  source = string.sub(match(call('INFO', 'replication'), 'master_replid:(%x+)'), 1, 16)
+  local info = call('INFO', 'replication')
+  local _, last = string.find(info, 'master_replid:', 1, true)
+  source = string.sub(info, last + 1, last + 16)
 end
 
 -- Limits of every mailbox, the header of the functions that count; kept, for most calls
