@@ -8,8 +8,9 @@ and their answers are slices.
 Theory of operation. What arrives is collected in batches, one for each function. A batch
 leaves at the end of the tick if nothing is in flight. While something is, the next batch
 collects; so at most one write is unanswered, and the busier the store, the larger and the
-cheaper the batches. Under load, when the last flight carried more than a few, the next
-one leaves no earlier than a millisecond after it: small batches are dear for both sides.
+cheaper the batches. Under load, when the last flight carried more than one mailbox, the
+next leaves no earlier than a millisecond after it: small batches are dear for both sides.
+A lone caller, who asks again only when answered, never waits for others.
 
 A call that was written when the connection is lost fails: nobody knows whether it was
 done. One that was not waits a second for the next connection. Nothing is ever sent twice.
@@ -31,8 +32,6 @@ log = logging.getLogger("pushd.store")
 
 WINDOW = 0.001
 """Seconds between two flights under load."""
-FEW = 4
-"""A flight of more mailboxes than this is load."""
 BATCH = 256
 """Mailboxes after which a batch is full."""
 FLIGHT = 1024
@@ -197,7 +196,7 @@ class Coalescer:
 
     def _schedule(self) -> None:
         """Let what waits leave at the end of the tick, under load a little later."""
-        wait = self._sent_at + WINDOW - self._loop.time() if self._flown > FEW else 0.0
+        wait = self._sent_at + WINDOW - self._loop.time() if self._flown > 1 else 0.0
         self._scheduled = True
         if wait > 0:
             self._loop.call_later(wait, self._depart)

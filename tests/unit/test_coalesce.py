@@ -149,6 +149,26 @@ async def test_one_flight_at_a_time(world: World) -> None:
     assert await asyncio.gather(*calls) == [[b"2"], [b"3"], [b"4"]]
 
 
+@pytest.mark.parametrize(("flown", "together"), [("a", False), ("ab", True)])
+async def test_flights_under_load_collect(
+    world: World, monkeypatch: pytest.MonkeyPatch, flown: str, together: bool
+) -> None:
+    """After a flight of more than one mailbox the next waits a little for company."""
+    monkeypatch.setattr(coalesce, "WINDOW", 0.5)
+    flight = asyncio.gather(*[world.call(key) for key in flown])
+    await world.store.next()
+    world.store.answer(*flown)
+    await flight
+    calls = [world.call("c")]
+    await asyncio.sleep(0.01)
+    calls.append(world.call("d"))
+    expected = [["c", "d"]] if together else [["c"], ["d"]]
+    for keys in expected:
+        assert fcall("plain", keys) == await world.store.next()
+        world.store.answer(*keys)
+    assert await asyncio.gather(*calls) == [[b"c"], [b"d"]]
+
+
 async def test_batches_and_flights_are_limited(world: World) -> None:
     """Many calls become several commands, and more than a flight waits for the next."""
     calls = [world.call(str(number)) for number in range(FLIGHT + BATCH + 1)]
