@@ -133,18 +133,23 @@ class Hub:
         """
         if self.draining:
             raise Overloaded("This server restarts; come back in a moment.")
-        for other in self._listeners.get(listener.mailbox, ()):
-            if listener.device and other.device == listener.device:
+        mailbox = listener.mailbox
+        if mailbox in self._listeners:
+            self._make_room(mailbox, listener.device)
+        self._listeners[mailbox] = (*self._listeners.get(mailbox, ()), listener)
+        self._metrics.session_opened()
+
+    def _make_room(self, mailbox: str, device: str) -> None:
+        """Displace sessions of this device, and one more if there are too many."""
+        for other in self._listeners[mailbox]:
+            if device and other.device == device:
                 other.displaced()
-        others = self._listeners.get(listener.mailbox, ())
+        others = self._listeners.get(mailbox, ())
         if len(others) >= self._max_sessions:
             silent = min(others, key=lambda other: other.heard)
             if time.time() - silent.heard <= self._ping_interval:
                 raise TooManySessions
             silent.displaced()
-        others = self._listeners.get(listener.mailbox, ())
-        self._listeners[listener.mailbox] = (*others, listener)
-        self._metrics.session_opened()
 
     def leave(self, listener: Listener) -> None:
         """Remove a listener; one that is not here is no error."""

@@ -198,19 +198,20 @@ class ServerSession:
         if self.state is State.CLOSING:
             return NOTHING
         try:
+            if self.state is State.GREETING and not isinstance(frame, Hello):
+                raise BadRequest("The first frame is a hello.")
             match frame:
                 case Seen():
                     return self._seen(MessageId.parse(frame.upto))
                 case Ack():
                     return self._ack(frame)
                 case Ping():
-                    return self._ping(frame)
+                    return [Send(Pong(ref=frame.ref))]
                 case Hello():
                     return self._greet(frame)
                 case Deliver():
-                    return self._deliver(frame)
+                    return [Accept(frame)]
                 case Renew():
-                    self._expect_hello()
                     return [Authenticate(frame.token)]
         except BadRequest as error:
             return self.broken(error, now)
@@ -237,27 +238,13 @@ class ServerSession:
         self.state = State.OPENING
         return [Authenticate(None if hello.token is UNSET else hello.token)]
 
-    def _expect_hello(self) -> None:
-        if self.state is State.GREETING:
-            raise BadRequest("The first frame is a hello.")
-
-    def _ping(self, frame: Ping) -> Commands:
-        self._expect_hello()
-        return [Send(Pong(ref=frame.ref))]
-
-    def _deliver(self, frame: Deliver) -> Commands:
-        self._expect_hello()
-        return [Accept(frame)]
-
     def _ack(self, frame: Ack) -> Commands:
-        self._expect_hello()
         what = ack_of(frame.ids, frame.upto)
         highest = what if isinstance(what, MessageId) else max(what)
         return [Acknowledge(what, frame.ref), *self._seen(highest)]
 
     def _seen(self, upto: MessageId) -> Commands:
         """Open the window for what the client took off the wire."""
-        self._expect_hello()
         unseen = self._unseen
         if unseen is not None:
             if unseen[-1] <= upto:

@@ -349,9 +349,8 @@ class WebSocket(asyncio.Protocol):
 
     def _take_frames(self, data: bytes) -> None:
         """Take every whole frame, and keep what is left of the last one."""
-        view = memoryview(data)
         at = need = 0
-        while self.state is not CLOSED:
+        while at < len(data) and self.state is not CLOSED:
             header = framing.parse_header(data, at)
             if header is None:
                 need = 0
@@ -363,10 +362,10 @@ class WebSocket(asyncio.Protocol):
             if stop > len(data):
                 need = stop - at
                 break
-            self._take_frame(first, apply_mask(view[start:stop], data[start - 4 : start]))
+            self._take_frame(first, apply_mask(data[start:stop], data[start - 4 : start]))
             at = stop
         if at < len(data) and self.state is not CLOSED:
-            self._buffer = bytearray(view[at:])
+            self._buffer = bytearray(data[at:])
             self._need = need
 
     def _check_size(self, opcode: int, length: int) -> None:
