@@ -206,7 +206,7 @@ def test_every_file_opens_with_its_part_in_the_whole() -> None:
         ("pushd/web/stream.py", "from .websocket import WebSocket"),
         ("pushd/settings.py", "from pushd.app import create_app"),
         ("pushd/app.py", "from pushd.cli import main"),
-        ("pushd/cli.py", "from pushd.mailbox.embedded import EmbeddedStore"),
+        ("pushd/cli/server.py", "from pushd.mailbox.embedded import EmbeddedStore"),
         ("pushd/client/sender.py", "from pushd.mailbox.base import Entry"),
         ("pushd/client/sender.py", "import pushd.metrics"),
         ("pushd/web/stream.py", "from pushd.client import Sender"),
@@ -243,7 +243,7 @@ def test_a_planted_trespass_is_seen(path: str, source: str) -> None:
         ("pushd/app.py", "from pushd.mailbox.redis import RedisMailboxes"),
         ("pushd/serve.py", "from pushd.mailbox.embedded import EmbeddedStore"),
         ("pushd/app.py", "from pushd.settings import Settings"),
-        ("pushd/cli.py", "from pushd import __version__, errors"),
+        ("pushd/cli/server.py", "from pushd import __version__, errors"),
         (
             "pushd/client/sender.py",
             "import httpx2\nfrom pushd.identity import keys",

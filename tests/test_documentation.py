@@ -20,7 +20,7 @@ from pushd.settings import Settings, variable
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-OUTSIDE = {".venv", "node_modules", ".pytest_cache"}
+OUTSIDE = {".venv", "build", "node_modules", ".pytest_cache"}
 PAGES = sorted(
     page
     for page in ROOT.rglob("*.md")

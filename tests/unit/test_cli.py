@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from pushd.cli import PANELS, app
+from pushd.cli import app
+from pushd.cli.server import PANELS
 from pushd.errors import BadRequest, ConfigurationError, Unproven
 from pushd.identity.contact import make_contact
 from pushd.identity.keys import Algorithm
