@@ -22,6 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"app"}),
     frozenset({"asgi", "workers", "devhub"}),
     frozenset({"serve"}),
+    frozenset({"screen"}),
     frozenset({"demo", "talk"}),
     frozenset({"cli"}),
 )
@@ -30,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 CLIENT_SEES = {"errors", "protocol", "identity", "resolvers"}
 """The client is a guest in the house: it shares what is pure, and the way to names."""
 
-CLIENT_SEEN_BY = {"cli", "demo", "talk"}
+CLIENT_SEEN_BY = {"cli", "demo", "screen", "talk"}
 """Who may use the client."""
 
 PURE = {"protocol", "identity"}
