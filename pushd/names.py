@@ -7,8 +7,9 @@ make up, so whoever shows many pays for it, and not the rest of the world.
 
 import math
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NoReturn, TypeVar
 
 from pushd.allowance import Allowance
 from pushd.errors import (
@@ -87,9 +88,9 @@ class Names:
         """
         if token.name is None or self.proven(token):
             return
-        asked = self._directory.identify(token.name, token.app or "")
+        identify = partial(self._directory.identify, token.name, token.app or "")
         try:
-            identity = await self._look_up(asked, token.did)
+            identity = await self._look_up(identify, token.did)
         except (BadRequest, Unproven) as error:
             _mismatch(error)
         _belongs(token, identity)
@@ -126,8 +127,9 @@ class Names:
         did = self.mailbox(name, app)
         if did is not None:
             return did
+        identify = partial(self._directory.identify, name, app)
         try:
-            return (await self._look_up(self._directory.identify(name, app), asker)).did
+            return (await self._look_up(identify, asker)).did
         except Unproven as error:
             _unknown(error)
 
@@ -144,8 +146,9 @@ class Names:
             RateLimited: If the asker had too many names looked up.
             ResolverUnavailable: If nobody can tell right now.
         """
+        reach = partial(self._directory.reach, name, app)
         try:
-            destination = await self._look_up(self._directory.reach(name, app), asker)
+            destination = await self._look_up(reach, asker)
         except (BadRequest, Unproven):
             return False
         return destination.did == did and any(map(self._is_here, destination.servers))
@@ -156,18 +159,17 @@ class Names:
         except BadRequest:
             return False  # an account of another kind, `matrix:` for one
 
-    async def _look_up(self, asked: Coroutine[Any, Any, T], asker: str) -> T:
+    async def _look_up(self, ask: Callable[[], Awaitable[T]], asker: str) -> T:
         """Let the directory ask, if the asker may cause that."""
         wait = self._lookups.take(asker, self._clock())
         if wait > 0:
-            asked.close()
             self._metrics.looked_up("limited")
             raise RateLimited(
                 "Too many names had to be looked up; wait a little, or write to DIDs.",
                 retry_after=math.ceil(wait),
             )
         try:
-            answer = await asked
+            answer = await ask()
         except ResolverUnavailable:
             self._metrics.looked_up("unavailable")
             raise
