@@ -468,4 +468,5 @@ def _fit(messages: Sequence[StoredMessage]) -> bool:
     """Tell whether one frame will do for all of them."""
     if len(messages) > MESSAGES_PER_FRAME:
         return False
-    return sum([len(message.json) + 1 for message in messages]) <= FRAME_BYTES
+    texts = [message.json for message in messages]
+    return sum(map(len, texts)) + len(texts) <= FRAME_BYTES

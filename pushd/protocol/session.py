@@ -362,7 +362,8 @@ class ServerSession:
         self.position = tail
         commands: Commands = []
         if self.state is State.CATCHUP:
-            commands.append(Send(CaughtUp(tail=str(tail), cursor=str(tail), unread=unread)))
+            end = str(tail)
+            commands.append(Send(CaughtUp(tail=end, cursor=end, unread=unread)))
             if overflow is not None:
                 commands += self.overflowed(overflow)
         gate, self._gate = self._gate, None

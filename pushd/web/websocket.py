@@ -182,8 +182,9 @@ class WebSocket(asyncio.Protocol):
 
     def send_texts(self, payloads: Iterable[bytes]) -> None:
         """Send text messages; unless OPEN, nothing is sent."""
-        for payload in payloads:
-            self.send_text(payload)
+        if self.state is OPEN:
+            for payload in payloads:
+                self._send(framing.TEXT, payload)
 
     def ping(self) -> None:
         """Ask the peer for a sign of life, which will show in `heard`."""
