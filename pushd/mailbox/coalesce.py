@@ -2,8 +2,8 @@
 
 A call is a function of `functions.lua` over some mailboxes. Every such function takes one
 key for each mailbox, a header that is the same for all, then a run of arguments for each,
-and answers one item for each; so calls of the same function are joined by concatenation
-and their answers are slices.
+and answers as many items for each; so calls of the same function are joined by
+concatenation and their answers are slices.
 
 Theory of operation. What arrives is collected in batches, one for each function. A batch
 leaves at the end of the tick if nothing is in flight. While something is, the next batch
@@ -47,7 +47,7 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024
 
 T = TypeVar("T")
 Done = Callable[[list[Any] | PushdError], None]
-"""Hears the answers, one for each key, or why there are none."""
+"""Hears the answers, as many for each key, or why there are none."""
 
 
 def settle(future: asyncio.Future[T], result: T | PushdError) -> None:
@@ -94,10 +94,11 @@ class Batch:
         if isinstance(reply, Exception):
             self.fail(StoreUnavailable())
             return
-        start = 0
+        start, each = 0, len(reply) // len(self)
         for done, count in self._calls:
-            _tell(done, reply[start : start + count])
-            start += count
+            end = start + count * each
+            _tell(done, reply[start:end])
+            start = end
 
     def fail(self, error: PushdError) -> None:
         """Tell each caller that there is no answer."""

@@ -1,4 +1,4 @@
-#!lua name=pushd_v1
+#!lua name=pushd_v2
 --[[
 Every step of a mailbox that must be atomic, as one library of functions.
 
@@ -33,8 +33,8 @@ seconds; a key is looked up in the current and the previous one. Each expires by
 
 Every function takes one key per mailbox, `pushd:{<did>}`, then a header of arguments that
 are the same for the whole call, then for each key a run of arguments, and answers an array
-with one item for each key. So calls can be joined, and all that belongs to a mailbox lies
-in one Cluster slot:
+with as many items for each key, one if nothing else is said. So calls can be joined, and
+all that belongs to a mailbox lies in one Cluster slot:
 
   pushd:{<did>}           shard channel: messages as JSON objects, all else as words
                           separated by tabs: read, upto, overflow, joined, tick
@@ -66,6 +66,8 @@ local CONFLICT = 2
 local FULL = 3
 local SHARE = 4
 local KEYS_FULL = 5
+local MORE = 6
+local DONE = 7
 
 -- Bound by the first call: no library can be had while this one is loading.
 local call, try, format, match, pack_state, unpack_state
@@ -643,17 +645,19 @@ end
 -- Remove messages and say so.
 -- Header: as accept.
 -- For each key: who acks; 0 and an id up to which, or how many ids and those.
--- Answers: UNKNOWN, or {1 if there is more to remove, removed, unread}.
+-- Answers, three numbers: DONE, MORE if there is more to remove, or UNKNOWN; removed;
+-- unread. They are not an array of their own: that is as dear as the removal.
 local function acknowledge(keys, args)
   begin_with(keys)
   limit(args)
   local replies, n = {}, 4
   for i, key in ipairs(keys) do
     local origin, count = args[n], tonumber(args[n + 1])
-    local last = n + 1 + math.max(count, 1)
+    local last = n + 1 + (count > 0 and count or 1)
+    local outcome, removed, unread = UNKNOWN, 0, 0
     if load(key) then
       settle()
-      local removed, more = 0, false
+      local more = false
       if count == 0 then
         removed, more = remove_upto(args[last])
       else
@@ -664,11 +668,10 @@ local function acknowledge(keys, args)
         call('SPUBLISH', key, (count == 0 and 'upto\t' or 'read\t')
           .. table.concat(args, ' ', n + 2, last) .. '\t' .. origin)
       end
-      replies[i] = {more and 1 or 0, removed, call('XLEN', m_stream)}
+      outcome, unread = more and MORE or DONE, call('XLEN', m_stream)
       save()
-    else
-      replies[i] = UNKNOWN
     end
+    replies[3 * i - 2], replies[3 * i - 1], replies[3 * i] = outcome, removed, unread
     n = last + 1
   end
   return replies
@@ -728,16 +731,16 @@ local function tick(keys, args)
 end
 
 -- Without allow-oom a full store could not be emptied.
-redis.register_function{function_name = 'pushd_v1_accept', callback = accept}
+redis.register_function{function_name = 'pushd_v2_accept', callback = accept}
 redis.register_function{
-  function_name = 'pushd_v1_open', callback = open, flags = {'allow-oom'}}
+  function_name = 'pushd_v2_open', callback = open, flags = {'allow-oom'}}
 redis.register_function{
-  function_name = 'pushd_v1_read', callback = read, flags = {'no-writes'}}
+  function_name = 'pushd_v2_read', callback = read, flags = {'no-writes'}}
 redis.register_function{
-  function_name = 'pushd_v1_tails', callback = tails, flags = {'no-writes'}}
+  function_name = 'pushd_v2_tails', callback = tails, flags = {'no-writes'}}
 redis.register_function{
-  function_name = 'pushd_v1_acknowledge', callback = acknowledge, flags = {'allow-oom'}}
+  function_name = 'pushd_v2_acknowledge', callback = acknowledge, flags = {'allow-oom'}}
 redis.register_function{
-  function_name = 'pushd_v1_told', callback = told, flags = {'allow-oom'}}
+  function_name = 'pushd_v2_told', callback = told, flags = {'allow-oom'}}
 redis.register_function{
-  function_name = 'pushd_v1_tick', callback = tick, flags = {'allow-oom'}}
+  function_name = 'pushd_v2_tick', callback = tick, flags = {'allow-oom'}}

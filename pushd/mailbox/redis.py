@@ -30,6 +30,7 @@ from pushd.mailbox.connection import Argument, Connection
 from pushd.mailbox.link import Link
 from pushd.mailbox.subscriptions import Subscriptions
 from pushd.mailbox.translation import (
+    MORE,
     TOUCH,
     UNKNOWN,
     channel_of,
@@ -256,7 +257,7 @@ class RedisMailboxes:
         removed: int,
     ) -> None:
         done = partial(self._acknowledged, mailbox, args, future, removed)
-        self._one("acknowledge", mailbox, args, future, done)
+        self._call("acknowledge", [channel_of(mailbox)], args, done)
 
     def _acknowledged(
         self,
@@ -264,12 +265,17 @@ class RedisMailboxes:
         args: Sequence[Argument],
         future: asyncio.Future[Acknowledged],
         removed: int,
-        answer: list[int],
+        answer: list[int] | PushdError,
     ) -> None:
         """Count what was removed, and go on where one call did not remove it all."""
-        more, count, unread = answer
-        if more:
+        if isinstance(answer, PushdError):
+            settle(future, answer)
+            return
+        outcome, count, unread = answer
+        if outcome == MORE:
             self._acknowledge(mailbox, args, future, removed + count)
+        elif outcome == UNKNOWN:
+            settle(future, refusal(outcome))
         else:
             settle(future, Acknowledged(removed + count, unread))
 

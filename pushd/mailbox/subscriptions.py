@@ -22,6 +22,7 @@ import hiredis
 
 from pushd.errors import PushdError, StoreUnavailable
 from pushd.mailbox.base import Subscriber
+from pushd.mailbox.checks import LIBRARY
 from pushd.mailbox.coalesce import PATIENCE, Coalescer, settle
 from pushd.mailbox.connection import Reply, pack
 from pushd.mailbox.link import Link
@@ -249,7 +250,7 @@ class Subscriptions:
             if not isinstance(answer, PushdError):
                 self._published = max(self._published, number)
 
-        self._commands.call("pushd_v1_tick", [self._tick_channel], [number], done)
+        self._commands.call(f"{LIBRARY}_tick", [self._tick_channel], [number], done)
 
     def _hear_tick(self, text: bytes) -> None:
         if text.startswith(b"tick\t"):

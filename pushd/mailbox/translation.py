@@ -13,6 +13,8 @@ TOUCH = 0
 """Answer of a function that only reads: open the mailbox, then ask again."""
 UNKNOWN = 1
 """Answer of every function for a mailbox that is not there."""
+MORE = 6
+"""Answer of `acknowledge`, in front of what it removed: there is more to remove."""
 
 _REFUSALS: dict[int, Callable[[], PushdError]] = {
     UNKNOWN: UnknownMailbox,

@@ -123,6 +123,14 @@ async def test_the_calls_of_a_tick_travel_as_one(world: World) -> None:
     assert await asyncio.gather(*calls) == [[b"1"], [b"2", b"3"], [b"4"]]
 
 
+async def test_a_function_may_answer_several_items_for_each_key(world: World) -> None:
+    """Each caller gets as many for each of its keys."""
+    calls = [world.call("a"), world.call("b", "c")]
+    await world.store.next()
+    world.store.answer("1", "2", "3", "4", "5", "6")
+    assert await asyncio.gather(*calls) == [[b"1", b"2"], [b"3", b"4", b"5", b"6"]]
+
+
 async def test_each_function_has_its_header_once(world: World) -> None:
     """Calls of different functions are different commands of one flight."""
     calls = [world.call("a"), world.call("b", function="counted"), world.call("c")]
