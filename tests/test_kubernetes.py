@@ -158,6 +158,7 @@ def test_an_overlay_changes_what_the_base_has(overlay: str) -> None:
     base = load("base/deployment.yaml")
 
     assert "../base" in kustomization(overlay)["resources"]
+    assert [{"pairs": POD["metadata"]["labels"]}] == kustomization(overlay)["labels"]
     assert generator["behavior"] == "merge"
     assert generator["name"] == kustomization("base")["configMapGenerator"][0]["name"]
     assert [{"configMapRef": {"name": generator["name"]}}] == CONTAINER["envFrom"]
@@ -260,7 +261,7 @@ def secrets(overlay: str) -> dict[str, Any]:
 
 def test_service_links_are_off() -> None:
     """With them no pod would start, for what they set is refused."""
-    (name,) = {"pushd"} & {load("base/service.yaml")["metadata"]["name"]}
+    name = load("base/service.yaml")["metadata"]["name"]
 
     assert POD["spec"]["enableServiceLinks"] is False
     with pytest.raises(ConfigurationError, match="enableServiceLinks: false"):
