@@ -13,10 +13,10 @@ WSTEST := build/autobahn/bin/wstest
 unexport PIP_FIND_LINKS UV_FIND_LINKS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e packages check format bench autobahn lock clean
+.PHONY: help setup run test e2e packages check format bench bench-quick autobahn lock clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-11s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv from the lock
 
@@ -42,6 +42,9 @@ format: $(READY) ## let ruff put the code in order
 
 bench: $(READY) ## measure memory, CPU and speed
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-quick: $(READY) ## see whether a change made the server do more, in a minute
+	@$(BIN)/python -m bench.guard $(ARGS)
 
 autobahn: $(READY) $(WSTEST) ## run Autobahn's fuzzing client; it needs a Python 2.7
 	@$(BIN)/python -m tests.integration.autobahn $(WSTEST)

@@ -278,7 +278,7 @@ async def _spread(serving: Serving, among: int) -> Figures:
     """Return what a message costs that goes to any of so many mailboxes."""
     names = [_name(number) for number in _chance.choices(range(among), k=SPREAD)]
     async with mailboxes_of(serving.url) as mailboxes:
-        calls = [[_entry(name, key=secrets.token_hex(8))] for name in names]
+        calls = [[entry(name, key=secrets.token_hex(8))] for name in names]
         with Meter(serving.store) as meter:
             stored = await accept(mailboxes, calls)
             acks = [mailboxes.acknowledge(name, [id]) for name, id in stored]
@@ -288,7 +288,8 @@ async def _spread(serving: Serving, among: int) -> Figures:
     return {"spread_us": meter.cost(SPREAD).store}
 
 
-def _entry(mailbox: str, *, sender: int = 0, key: str | None = None) -> Entry:
+def entry(mailbox: str, *, sender: int = 0, key: str | None = None) -> Entry:
+    """Make a delivery for a store, from one of any number of senders."""
     did = f"did:btc-addr:1S{sender:032d}"
     return Entry(mailbox, did, message_body(From(did=did), "x" * PAYLOAD), TTL, key)
 
@@ -511,7 +512,7 @@ async def _fill(url: str, mailbox: str, count: int) -> None:
         await mailboxes.open(mailbox, create=True)
         for start in range(0, count, AT_ONCE):
             numbers = range(start, min(start + AT_ONCE, count))
-            await mailboxes.accept([_entry(mailbox, sender=n % 4) for n in numbers])
+            await mailboxes.accept([entry(mailbox, sender=n % 4) for n in numbers])
 
 
 # --- sessions ---------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """A server with settings of one's own, on a store, seen with all the workers below it."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -42,6 +42,10 @@ class Family(Measured):
         """Return how many files and connections they have open."""
         return sum(len(list((one / "fd").iterdir())) for one in self._members())
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the first of them."""
+        self._process.send_signal(number)
+
     def run_on(self, cores: set[int]) -> None:
         """Let them run on these cores."""
         for one in self._members():
@@ -78,6 +82,7 @@ def serving(
     settings: Mapping[str, object] | None = None,
     *,
     durability: Durability = "memory",
+    command: Sequence[str | Path] = SERVE,
 ) -> Iterator[Serving]:
     """Run a new server on a new store.
 
@@ -85,6 +90,7 @@ def serving(
         directory: For the files of both; it is made.
         settings: More settings of the server, by name; None: none.
         durability: What the store is asked to do.
+        command: Runs the server.
 
     Raises:
         Unavailable: If one of them does not start.
@@ -103,7 +109,7 @@ def serving(
     }
     with (
         store(directory, durability, core=last) as kept,
-        started(SERVE, core=first, log=log, environ=_environ(chosen)) as process,
+        started(command, core=first, log=log, environ=_environ(chosen)) as process,
     ):
         wait_until(lambda: _ready(port), process, log)
         yield Serving(Family(process), kept, port, url)

@@ -98,8 +98,8 @@ class Talk(asyncio.Protocol):
 
     def close(self) -> None:
         """Say that it is over, and end the connection."""
+        self._out.append(_frame(CLOSE, NORMAL))
         self._flush()
-        self._transport.write(_frame(CLOSE, NORMAL))
         self._transport.close()
 
     def abort(self) -> None:
@@ -154,9 +154,9 @@ class Talk(asyncio.Protocol):
             self._transport.close()
 
     def _flush(self) -> None:
-        if self._out:
+        if self._out and not self._transport.is_closing():
             self._transport.write(b"".join(self._out))
-            self._out.clear()
+        self._out.clear()
 
 
 def _frame(first: int, payload: bytes) -> bytes:
