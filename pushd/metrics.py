@@ -43,6 +43,7 @@ class Metrics:
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
         self._accepted = self._pushed = self._acked = 0
+        self._opened = self._closed = 0
         self._accepted_total = Counter(
             "pushd_accepted", "Deliveries accepted, duplicates too.", registry=registry
         )
@@ -117,12 +118,11 @@ class Metrics:
 
     def session_opened(self) -> None:
         """Count a session that opened."""
-        self._sessions.inc()
-        self._sessions_total.inc()
+        self._opened += 1
 
     def session_closed(self) -> None:
         """Count a session that ended."""
-        self._sessions.dec()
+        self._closed += 1
 
     def caught_up(self, seconds: float, messages: int) -> None:
         """Count a history that was sent: how long it took, how many messages it had."""
@@ -154,7 +154,10 @@ class Metrics:
         self._accepted_total.inc(self._accepted)
         self._pushed_total.inc(self._pushed)
         self._acked_total.inc(self._acked)
+        self._sessions_total.inc(self._opened)
+        self._sessions.inc(self._opened - self._closed)
         self._accepted = self._pushed = self._acked = 0
+        self._opened = self._closed = 0
 
     def render(self) -> bytes:
         """Return all numbers in Prometheus's text format, of all workers if they share."""
