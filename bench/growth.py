@@ -312,9 +312,14 @@ class Listener:
 
     async def begin(self, port: int) -> None:
         """Connect, and see all there is."""
-        talk = await Talk.begin(port, self.heard)
-        talk.say(Hello(token=self.person.token(), window=MAX_WINDOW))
+        self._talk = await Talk.begin(port, self.heard)
+        self._talk.say(Hello(token=self.person.token(), window=MAX_WINDOW))
         await self._live
+
+    async def end(self) -> None:
+        """End the connection."""
+        self._talk.close()
+        await self._talk.over
 
     def heard(self, talk: Talk, frame: AnyServerFrame) -> None:
         """Take a frame."""
@@ -365,6 +370,11 @@ class Deliverer:
         """Deliver no more, and wait for the answers."""
         self._going = False
         await self._idle
+
+    async def end(self) -> None:
+        """End the connection."""
+        self._talk.close()
+        await self._talk.over
 
     def heard(self, talk: Talk, frame: AnyServerFrame) -> None:
         """Take a frame."""
@@ -442,6 +452,12 @@ class Exchange:
         await self._deliverer.stop()
         return figures
 
+    async def end(self) -> None:
+        """End all connections."""
+        await self._deliverer.end()
+        for one in self._listeners:
+            await one.end()
+
     def _heard(self) -> int:
         return sum(one.messages for one in self._listeners)
 
@@ -486,10 +502,11 @@ def _unread(
 ) -> Iterator[Round]:
     with (
         serving(bench.directory / name, settings) as server,
-        Runner(loop_factory=uvloop.new_event_loop) as runner,
+        Runner() as runner,
     ):
         exchange, read = runner.run(_read_unread(bench, server, count))
         yield lambda: runner.run(exchange.round()) | read | memory(server)
+        runner.run(exchange.end())
 
 
 async def _read_unread(
@@ -601,10 +618,11 @@ def over_socket(bench: Bench) -> Iterator[Steps]:
 def _over_socket(bench: Bench, flight: int) -> Iterator[Round]:
     with (
         serving(bench.directory / f"socket-{flight}") as server,
-        Runner(loop_factory=uvloop.new_event_loop) as runner,
+        Runner() as runner,
     ):
         exchange = runner.run(_connect(bench, server, flight))
         yield lambda: runner.run(exchange.round())
+        runner.run(exchange.end())
 
 
 async def _connect(bench: Bench, serving: Serving, flight: int) -> Exchange:

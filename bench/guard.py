@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import uvloop
 from msgspec import Struct
 
 from bench import growth, load, pace, report
@@ -187,6 +186,8 @@ class Counting:
         self._dids = [one.did for one in self._people]
         self._sender = Person()
         self._written_to = 0
+        self._talks: list[Talk] = []
+        self._lines: list[Line] = []
 
     async def figures(self) -> Figures:
         """Return the instructions of each kind."""
@@ -199,8 +200,8 @@ class Counting:
         read = await self._per(UNREAD, self._visits)
         for one in self._people:
             one.messages = 0
-            await one.come()
-        return {
+            self._talks.append(await one.come())
+        figures = {
             "connect.seen": seen,
             "connect.fresh": fresh,
             "catch_up": read - PEOPLE * seen / UNREAD,
@@ -208,6 +209,16 @@ class Counting:
             "batch": await self._per_message(await self._batch()),
             "socket": await self._per_message(await self._socket()),
         }
+        await self._end()
+        return figures
+
+    async def _end(self) -> None:
+        for talk in self._talks:
+            talk.close()
+            await talk.over
+        for _, writer in self._lines:
+            writer.close()
+            await writer.wait_closed()
 
     async def _per(self, count: int, work: Callable[[], Awaitable[None]]) -> float:
         """Return how many instructions each of `count` things takes, done by `work`."""
@@ -229,6 +240,7 @@ class Counting:
         for one in self._people:
             talk = await one.come()
             talk.abort()
+            await talk.over
 
     async def _per_message(self, deliver: Callable[[], Awaitable[None]]) -> float:
         """Return what a message takes, where `deliver` writes to everybody once."""
@@ -260,6 +272,7 @@ class Counting:
     async def _socket(self) -> Callable[[], Awaitable[None]]:
         talk = await Talk.begin(self._serving.port, lambda talk, frame: None)
         talk.say(Hello(token=self._sender.token(to=self._dids)))
+        self._talks.append(talk)
 
         async def deliver() -> None:
             for did in self._dids:
@@ -268,7 +281,8 @@ class Counting:
         return deliver
 
     async def _line(self) -> Line:
-        return await asyncio.open_connection("127.0.0.1", self._serving.port)
+        self._lines.append(await asyncio.open_connection("127.0.0.1", self._serving.port))
+        return self._lines[-1]
 
     def _post(self, dids: Sequence[str]) -> bytes:
         made = [Delivery(did, PAYLOAD_TEXT, NUMBER) for did in dids]
@@ -304,7 +318,7 @@ def instructions(directory: Path, rounds: int) -> Figures:
     path = directory / "counts"
     command = (sys.executable, "-m", "bench.counted", path)
     with serving(directory / "counted", command=command) as server:
-        return uvloop.run(Counting(server, path, rounds).figures())
+        return asyncio.run(Counting(server, path, rounds).figures())
 
 
 # --- processor time ---------------------------------------------------------------------

@@ -24,7 +24,6 @@ from pathlib import Path
 from statistics import linear_regression, median
 from typing import NamedTuple
 
-import uvloop
 from msgspec.json import Decoder
 
 from bench import report
@@ -404,7 +403,7 @@ def main() -> None:
             tempfile.TemporaryDirectory(prefix="pushd-soak-") as name,
             serving(Path(name) / "rig", SETTINGS) as server,
         ):
-            soaked = uvloop.run(soak(server, options.minutes * 60, options.every))
+            soaked = asyncio.run(soak(server, options.minutes * 60, options.every))
     except Unavailable as error:
         sys.exit(f"soak: {error}")
     except KeyboardInterrupt:
