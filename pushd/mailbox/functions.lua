@@ -629,14 +629,23 @@ local function remove_ids(args, first, last)
   return remove(entries)
 end
 
+-- Whether no message of an older epoch is left; asked so that none comes as the answer.
+local function nothing_before(epoch)
+  return #call('XRANGE', m_stream, '-', id_of(epoch, 0), 'COUNT', 1) == 0
+end
+
 -- Remove what is left of the id's epoch, up to it; also true if there is more to remove.
-local function remove_upto(id)
+local function remove_upto(id, unread)
   local epoch, seq = parse(id)
-  if epoch > m_epoch or (epoch == m_epoch and seq > m_seq) then return 0, false end
-  local first = call('XRANGE', m_stream, '-', '+', 'COUNT', 1)[1]
-  if not first then return 0, false end
-  if m_odd == 0 and m_heavy == 0 and parse(first[1]) == epoch then
-    return call('XTRIM', m_stream, 'MINID', '=', id_of(epoch, seq + 1)), false
+  if unread == 0 or epoch > m_epoch or (epoch == m_epoch and seq > m_seq) then
+    return 0, false
+  end
+  if m_odd == 0 and m_heavy == 0 then
+    -- Most are of the only message there is.
+    if unread == 1 and call('XDEL', m_stream, id) == 1 then return 1, false end
+    if nothing_before(epoch) then
+      return call('XTRIM', m_stream, 'MINID', '=', id_of(epoch, seq + 1)), false
+    end
   end
   local entries = call('XRANGE', m_stream, id_of(epoch, 0), id, 'COUNT', REMOVE)
   return remove(entries), #entries == REMOVE
@@ -658,8 +667,9 @@ local function acknowledge(keys, args)
     if load(key) then
       settle()
       local more = false
+      unread = call('XLEN', m_stream)
       if count == 0 then
-        removed, more = remove_upto(args[last])
+        removed, more = remove_upto(args[last], unread)
       else
         removed = remove_ids(args, n + 2, last)
       end
@@ -668,7 +678,7 @@ local function acknowledge(keys, args)
         call('SPUBLISH', key, (count == 0 and 'upto\t' or 'read\t')
           .. table.concat(args, ' ', n + 2, last) .. '\t' .. origin)
       end
-      outcome, unread = more and MORE or DONE, call('XLEN', m_stream)
+      outcome, unread = more and MORE or DONE, unread - removed
       save()
     end
     replies[3 * i - 2], replies[3 * i - 1], replies[3 * i] = outcome, removed, unread
