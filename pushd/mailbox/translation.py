@@ -4,6 +4,8 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
+import msgspec
+
 from pushd.errors import Internal, KeyConflict, MailboxFull, PushdError, UnknownMailbox
 from pushd.mailbox.base import Page, Stored
 from pushd.protocol.ids import MessageId
@@ -64,11 +66,16 @@ def payload_digest(body: bytes) -> bytes:
     return blake2b(body[body.index(b',"payload":') :], digest_size=8).digest()
 
 
+_numbers = msgspec.json.Decoder(list[int]).decode
+
+
 def page(answer: list[Any]) -> Page:
     """Read the answer of `read`."""
     complete, tail, unread, refused, since = answer[:5]
-    pairs = zip(answer[5::2], answer[6::2], strict=True)
-    messages = [StoredMessage(parse_id(id), json) for id, json in pairs]
+    # The ids as one list of numbers: each read by itself takes four times as long.
+    numbers = _numbers(b"[" + b",".join(answer[5::2]).replace(b"-", b",") + b"]")
+    ids = map(MessageId, numbers[::2], numbers[1::2])
+    messages = list(map(StoredMessage, ids, answer[6::2]))
     overflow = overflow_of(refused, since)
     return Page(messages, bool(complete), parse_id(tail), unread, overflow)
 
