@@ -85,7 +85,6 @@ FLIGHT = 16
 SPARE_FILES = 500
 TTL = 30 * 86400
 
-_chance = random.Random(11)  # noqa: S311 - picks mailboxes, no secret
 _message = Decoder(Message)
 
 
@@ -275,8 +274,12 @@ async def _make(url: str, count: int) -> None:
 
 
 async def _spread(serving: Serving, among: int) -> Figures:
-    """Return what a message costs that goes to any of so many mailboxes."""
-    names = [_name(number) for number in _chance.choices(range(among), k=SPREAD)]
+    """Return what a message costs that goes to any of so many mailboxes.
+
+    The same ones in each round: the first message to a mailbox makes what it lacked.
+    """
+    numbers = random.Random(among).choices(range(among), k=SPREAD)  # noqa: S311 - no secret
+    names = [_name(number) for number in numbers]
     async with mailboxes_of(serving.url) as mailboxes:
         calls = [[entry(name, key=secrets.token_hex(8))] for name in names]
         with Meter(serving.store) as meter:

@@ -76,9 +76,11 @@ SETTINGS = {
     "dedup": 60,
     "max_mailbox_messages": 40,
 }
+MIB = 1024 * 1024
 GROWTH = 0.02
 """The share of its memory by which a process may differ over half a soak."""
-MIB = 1024 * 1024
+LITTLE = 1 * MIB
+"""Bytes by which it may differ in any case: what an allocator takes at a time."""
 
 _chance = random.Random(20)  # noqa: S311 - makes churn, no secret
 _keys = count(1)
@@ -337,7 +339,7 @@ def verdict(soaked: Soaked) -> list[str]:
     sentences = []
     for of in ("server", "store"):
         grown = slope(soaked.during, of) * minutes
-        if grown > GROWTH * median(getattr(sample, of) for sample in half):
+        if grown > max(LITTLE, GROWTH * median(getattr(sample, of) for sample in half)):
             sentences.append(
                 f"The {of} grew by {grown / MIB:.2f} MiB in {minutes:.1f} min."
             )
