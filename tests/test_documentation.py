@@ -29,7 +29,7 @@ PAGES = sorted(
 
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-MAKE = re.compile(r"(?:`|^    |^)make ([a-z0-9]+)\b(?!s)", re.MULTILINE)
+MAKE = re.compile(r"(?:`|^    |^)make ([a-z0-9-]+)\b(?!s)", re.MULTILINE)
 COMMAND = re.compile(r"pushdctl ([a-z]+)((?: +--?[a-z][a-z-]*(?:[ =][^\s`-][^\s`]*)?)*)")
 
 
@@ -154,7 +154,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_command_exists(page: Path) -> None:
     """`make X` is a target, `pushdctl X --flag` a command with that flag."""
-    targets = re.findall(r"^([a-z0-9]+):", read(ROOT / "Makefile"), re.MULTILINE)
+    targets = re.findall(r"^([a-z0-9-]+):", read(ROOT / "Makefile"), re.MULTILINE)
     command_line = typer.main.get_command(cli.app)
     assert isinstance(command_line, typer.core.TyperGroup)
 
@@ -199,6 +199,6 @@ def test_make_alone_lists_every_command() -> None:
         text=True,
         check=True,
     ).stdout
-    targets = re.findall(r"^([a-z0-9]+):(?!=)", read(ROOT / "Makefile"), re.MULTILINE)
+    targets = re.findall(r"^([a-z0-9-]+):(?!=)", read(ROOT / "Makefile"), re.MULTILINE)
 
-    assert targets == re.findall(r"^make ([a-z0-9]+) +\S", shown, re.MULTILINE)
+    assert targets == re.findall(r"^make ([a-z0-9-]+) +\S", shown, re.MULTILINE)

@@ -11,7 +11,7 @@ ask again would refer to itself, and leave each call to the garbage collector.
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from pushd.errors import ConfigurationError, PushdError
 from pushd.mailbox.address import Address
@@ -49,6 +49,22 @@ T = TypeVar("T")
 
 TAILS = 500
 """Mailboxes whose tails are asked for in one call."""
+
+
+class _TailCheck(NamedTuple):
+    """A question for tails, which may take several calls.
+
+    Attributes:
+        future: Where the answer is waited for.
+        mailboxes: Those asked about, in order.
+        wanted: How many different ones that is.
+        found: The tails so far.
+    """
+
+    future: asyncio.Future[list[MessageId | None]]
+    mailboxes: Sequence[str]
+    wanted: int
+    found: dict[str, MessageId | None]
 
 
 class RedisMailboxes:
@@ -207,30 +223,31 @@ class RedisMailboxes:
     def tails(self, mailboxes: Sequence[str]) -> asyncio.Future[list[MessageId | None]]:
         """Tell the tail of each mailbox; see `base.Mailboxes`."""
         future: asyncio.Future[list[MessageId | None]] = self._loop.create_future()
-        found: dict[str, MessageId | None] = {}
-
-        def ask(names: Sequence[str]) -> None:
-            keys = [channel_of(name) for name in names]
-            self._call("tails", keys, (), partial(answered, names))
-
-        def answered(names: Sequence[str], answers: list[Any] | PushdError) -> None:
-            if isinstance(answers, PushdError):
-                settle(future, answers)
-                return
-            for name, answer in zip(names, answers, strict=True):
-                if answer == TOUCH:
-                    self._touch(name, future, partial(ask, [name]))
-                else:
-                    found[name] = None if answer == UNKNOWN else parse_id(answer)
-            if len(found) == len(wanted):
-                settle(future, [found[mailbox] for mailbox in mailboxes])
-
         wanted = list(dict.fromkeys(mailboxes))
         if not wanted:
             future.set_result([])
+        check = _TailCheck(future, mailboxes, len(wanted), {})
         for start in range(0, len(wanted), TAILS):
-            ask(wanted[start : start + TAILS])
+            self._ask_tails(check, wanted[start : start + TAILS])
         return future
+
+    def _ask_tails(self, check: "_TailCheck", names: Sequence[str]) -> None:
+        keys = [channel_of(name) for name in names]
+        self._call("tails", keys, (), partial(self._tails, check, names))
+
+    def _tails(
+        self, check: "_TailCheck", names: Sequence[str], answers: list[Any] | PushdError
+    ) -> None:
+        if isinstance(answers, PushdError):
+            settle(check.future, answers)
+            return
+        for name, answer in zip(names, answers, strict=True):
+            if answer == TOUCH:
+                self._touch(name, check.future, partial(self._ask_tails, check, [name]))
+            else:
+                check.found[name] = None if answer == UNKNOWN else parse_id(answer)
+        if len(check.found) == check.wanted:
+            settle(check.future, [check.found[mailbox] for mailbox in check.mailboxes])
 
     def acknowledge(
         self,

@@ -95,8 +95,10 @@ class Express:
         proof.add_done_callback(partial(self._proved, token))
 
     def _proved(self, token: Token, proof: Future[None]) -> None:
+        if (unproven := proof.exception()) is not None:
+            self._refuse(unproven)
+            return
         try:
-            proof.result()
             self._accept(token)
         except Exception as error:
             self._refuse(error)
@@ -109,16 +111,16 @@ class Express:
         if accepted.cancelled():  # the store is being left
             self._answer(refusal(StoreUnavailable()))
             return
-        try:
-            answer = answer_to(posted, accepted.result())
-        except PushdError as error:
-            answer = refusal(error)  # counted already, for each delivery
-        except Exception as error:
+        # Not raised: its traceback would lead back to this very future.
+        error = accepted.exception()
+        if error is None:
+            self._answer(answer_to(posted, accepted.result()))
+        elif isinstance(error, PushdError):
+            self._answer(refusal(error))  # counted already, for each delivery
+        else:
             self._refuse(error)
-            return
-        self._answer(answer)
 
-    def _refuse(self, error: Exception) -> None:
+    def _refuse(self, error: BaseException) -> None:
         told = error if isinstance(error, PushdError) else incident(error)
         self._parts["metrics"].refused(told.code)
         self._answer(refusal(told))

@@ -1,6 +1,7 @@
 """Promise: every answer is honest about what is there, and where the mailbox ends."""
 
 import asyncio
+import gc
 
 from pushd.mailbox.base import Acknowledged, Opened, Page, Stored
 from pushd.mailbox.redis import RedisMailboxes
@@ -237,3 +238,19 @@ async def test_more_channels_than_one_command_takes(
     await asyncio.gather(*[mailboxes.open(name, create=True) for name in names])
     await mailboxes.accept([entry(name) for name in names])
     await until(lambda: all(len(ear.messages(name)) == 1 for name in names[-3:]))
+
+
+async def test_no_call_leaves_garbage(mailboxes: RedisMailboxes, bob: str) -> None:
+    """A server at rest grew by what every tail check left to the garbage collector."""
+    ids = await deliver(mailboxes, bob, 3)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            await mailboxes.tails([bob])
+            await mailboxes.read(bob, after=START, limit=10)
+            await mailboxes.acknowledge(bob, ids)
+            await deliver(mailboxes, bob, 1)
+        assert gc.collect() < 20
+    finally:
+        gc.enable()
