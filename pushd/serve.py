@@ -46,6 +46,9 @@ GRACE = 5
 COLLECT_AFTER = 10_000
 """Objects made before the garbage collector looks at the youngest."""
 
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+"""Signals that stop a server."""
+
 PR_SET_PDEATHSIG = 1
 
 Started = Callable[[], None]
@@ -140,7 +143,13 @@ def run(
     config.load()
     config.lifespan_class = Lifespan
     _open_many_files()
-    Server(config, started).run(sockets=[listener])
+    # From here on a signal waits until the server takes it: between two handlers it would
+    # end this process with a server half made.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        Server(config, started).run(sockets=[listener])
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 def supervise(
@@ -231,8 +240,8 @@ class Server(uvicorn.Server):
         uvicorn would raise the signal again when it has stopped, and so end this process
         before the store.
         """
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        before = {number: signal.signal(number, self.handle_exit) for number in STOPPING}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         try:
             yield
         finally:

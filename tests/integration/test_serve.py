@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -161,6 +162,34 @@ async def test_a_signal_drains_and_ends_everything(
     # A worker that was still starting has nothing to drain.
     assert set(middle) == {"draining"}
     assert len(middle) <= int(workers)
+
+
+INTERRUPTED = """
+import os, signal, socket
+from starlette.applications import Starlette
+from pushd import serve
+from pushd.settings import Settings
+
+plain = serve.Server.serve
+
+def interrupted(self, sockets=None):
+    serving = plain(self, sockets)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return serving
+
+serve.Server.serve = interrupted
+with serve.stoppable(), socket.create_server(("127.0.0.1", 0)) as listener:
+    app = Starlette()
+    serve.run(Settings.read({}), "", listener, started=lambda: None, app=app)
+"""
+
+
+def test_a_signal_between_two_handlers_waits() -> None:
+    """One that came while a worker made its server left it half made, and said so."""
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, timeout=50, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 @KINDS
