@@ -8,6 +8,9 @@ NPM := tests/e2e/npm
 PACKAGES := $(NPM)/node_modules/.ready
 PYTHON2 ?= python2.7
 WSTEST := build/autobahn/bin/wstest
+# Tests wait for servers more than they compute, so three at a time keep two cores busy.
+JOBS ?= 3
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 # The lock names the public files of each package, never those of one machine.
 unexport PIP_FIND_LINKS UV_FIND_LINKS
@@ -23,11 +26,11 @@ setup: $(READY) ## make .venv from the lock
 run: $(READY) ## start a server with two identities to play with
 	@$(BIN)/pushdctl demo $(ARGS)
 
-test: $(READY) ## run the tests; ARGS="-k stream" picks some
-	@$(BIN)/pytest $(ARGS)
+test: $(READY) ## run the tests; ARGS="-k stream" picks some, JOBS=0 runs one at a time
+	@$(PYTEST) $(ARGS)
 
 e2e: $(READY) $(PACKAGES) ## run the tests of whole programs and real npm packages
-	@$(BIN)/pytest tests/e2e $(ARGS)
+	@$(PYTEST) tests/e2e $(ARGS)
 
 packages: $(PACKAGES) ## install the npm packages that tests talk with; needs node
 

@@ -16,7 +16,7 @@ from bench.servers import serving
 from bench.soak import MIB, Sample, Soaked
 
 TINY = growth.Plan(
-    rounds=2,
+    rounds=1,
     seconds=0.4,
     warmup=0.1,
     recipients=8,
