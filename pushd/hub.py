@@ -36,16 +36,18 @@ class Listener(Protocol):
     """A session as the hub knows it: a stream, an event stream, a waiting request.
 
     Attributes:
-        heard: When the client was last heard, in Unix seconds.
         deadline: When `tick` wants to be called, in Unix seconds; infinite once over.
         due: The second whose bucket of the wheel it is in, or 0; set by the hub.
         entered: Whether its own `joined` was heard; set by the hub.
     """
 
-    heard: float
     deadline: float
     due: int
     entered: bool
+
+    @property
+    def heard(self) -> float:
+        """When the client was last heard, in Unix seconds."""
 
     @property
     def mailbox(self) -> str:

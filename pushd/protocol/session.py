@@ -1,7 +1,7 @@
 """The server's half of a session: what one conversation does next, and nothing else.
 
 Theory of operation. Events come in as method calls, each answers with commands for the
-driver (`web/stream.py`) to carry out. The session owns one promise: the client is sent
+driver (`web/driver.py`) to carry out. The session owns one promise: the client is sent
 every message after its cursor, in order, at least once, never more than `window` of them
 unseen, and is told the truth whenever continuity was broken.
 

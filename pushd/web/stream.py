@@ -1,9 +1,7 @@
 """A stream: one websocket, driving one session.
 
-The session decides, this file carries out: it decodes frames into events, turns commands
-into writes and calls to the store, and hands the store's answers back as events. Nothing
-waits here: every await of a session is a future with a callback, so an idle stream is one
-object, without task, timer or queue.
+What is here is what only a client with a voice brings: frames decoded into events, acks,
+deliveries, renewals. The way to hub and store is that of every session (`driver.py`).
 """
 
 import asyncio
@@ -11,25 +9,16 @@ import math
 import secrets
 import time
 from asyncio import Future
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
 
 from msgspec import UNSET, UnsetType
 
-from pushd.errors import (
-    BadRequest,
-    Forbidden,
-    Internal,
-    PushdError,
-    StoreUnavailable,
-    Unauthorized,
-    UnknownMailbox,
-)
+from pushd.errors import BadRequest, PushdError, Unauthorized
 from pushd.identity.authenticator import Scope
 from pushd.identity.tokens import Token
-from pushd.mailbox.base import Acknowledged, Opened, Page
-from pushd.owners import NO_MAILBOX
+from pushd.mailbox.base import Acknowledged
 from pushd.protocol.commands import (
     Accept,
     Acknowledge,
@@ -44,22 +33,20 @@ from pushd.protocol.commands import (
     Send,
     Told,
 )
-from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import (
     MAX_CLIENT_FRAME,
     SUBPROTOCOL,
     Accepted,
     Deliver,
     Delivery,
-    Overflow,
     Ref,
-    StoredMessage,
     decode_client_frame,
     encode,
     messages_frame,
 )
 from pushd.protocol.session import ServerSession, State
-from pushd.web import framing
+from pushd.web import driver, framing
+from pushd.web.driver import Driver, failure
 from pushd.web.handshake import Refusal
 from pushd.web.parts import Parts
 from pushd.web.websocket import WebSocket
@@ -69,23 +56,10 @@ OURS = frozenset((framing.UNSUPPORTED, framing.POLICY, framing.TOO_BIG))
 """Close codes of RFC 6455 for which the protocol has its own: `error`, then 4400."""
 
 
-class Stream(WebSocket):
+class Stream(WebSocket, Driver):
     """The websocket class of uvicorn's `ws` setting; a `hub.Listener` once it joined."""
 
-    __slots__ = (
-        "_bearer",
-        "_claim",
-        "_held",
-        "_history",
-        "_joined",
-        "_parts",
-        "_sender",
-        "_session",
-        "_welcomed_at",
-        "deadline",
-        "due",
-        "entered",
-    )
+    __slots__ = (*driver.SLOTS, "_bearer", "_held", "_sender")
 
     subprotocol = SUBPROTOCOL.encode()
     max_message = MAX_CLIENT_FRAME
@@ -94,64 +68,17 @@ class Stream(WebSocket):
         self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._parts = cast(Parts, app_state)
+        parts = cast(Parts, app_state)
         name = secrets.token_urlsafe(9)
-        self._session = ServerSession(name, self._parts["terms"], now=time.time())
+        self._begin(parts, ServerSession(name, parts["terms"], now=time.time()))
         # The token of the upgrade request, until the hello has come.
         self._bearer: str | None = None
         # The session's own token, kept only if it may deliver.
         self._sender: Token | None = None
-        # The owner's token, until the mailbox is open.
-        self._claim: Token | None = None
         # Frames that came while a name is proven; None: none is.
         self._held: list[bytes] | None = None
-        self._joined = False
-        self._welcomed_at = 0.0
-        self._history = 0  # messages pushed since
-        self.deadline = self._session.deadline
-        self.due = 0
-        self.entered = False
 
     # --- what the hub sees -----------------------------------------------------------
-
-    @property
-    def mailbox(self) -> str:
-        """The mailbox of the session."""
-        return self._session.mailbox
-
-    @property
-    def session(self) -> str:
-        """The session's name."""
-        return self._session.id
-
-    @property
-    def device(self) -> str:
-        """The client's name for itself."""
-        return self._session.device
-
-    def published(self, messages: Sequence[StoredMessage]) -> None:
-        """Push what was accepted."""
-        self._run(self._session.published(messages))
-
-    def acknowledged(self, what: Sequence[MessageId] | MessageId, origin: str) -> None:
-        """Tell what was acked elsewhere."""
-        self._run(self._session.acknowledged(what, origin))
-
-    def overflowed(self, overflow: Overflow) -> None:
-        """Tell that the mailbox is full."""
-        self._run(self._session.overflowed(overflow))
-
-    def tail(self, tail: MessageId | None) -> None:
-        """Compare with the store."""
-        self._run(self._session.tail(tail))
-
-    def displaced(self) -> None:
-        """Give way to a newer session."""
-        self._run(self._session.displaced())
-
-    def drain(self, retry_after: float, close_at: float) -> None:
-        """Tell the client that the server stops, and when to come back."""
-        self._run(self._session.drain(retry_after, close_at, time.time()))
 
     def tick(self, now: float) -> None:
         """Let time act on the session, or end a close that the peer does not answer."""
@@ -300,108 +227,9 @@ class Stream(WebSocket):
             self.text(data)
 
     def _authenticated(self, token: Token) -> None:
-        if not self._joined:
-            self._claim = token
-        commands = self._session.authenticated(token.did, token.expires, time.time())
-        if token.did == self.mailbox:
+        if not self.mailbox or token.did == self.mailbox:
             self._sender = token if "deliver" in token.scope else None
-        self._run(commands)
-
-    def _do_open(self, command: Open) -> None:
-        """Join the hub, subscribe, and only then open the mailbox."""
-        if not self._joined:
-            try:
-                self._parts["hub"].join(self)
-            except PushdError as error:
-                self._refuse(error)
-                return
-            self._joined = True
-        subscribed = self._parts["mailboxes"].subscribe(self.mailbox)
-        subscribed.add_done_callback(partial(self._subscribed, command.holding))
-
-    def _refuse(self, error: PushdError) -> None:
-        """Refuse a hello, or a renewal."""
-        if not self._joined:
-            self._parts["metrics"].connect_refused(error.code)
-        self._run(self._session.refused(error, time.time()))
-
-    def _subscribed(self, holding: Sequence[MessageId], answer: Future[None]) -> None:
-        error = failure(answer)
-        if error is not None:
-            self._failed(error)
-        elif self._joined:
-            self._open(holding, create=self._parts["owners"].welcome(self.mailbox))
-
-    def _open(self, holding: Sequence[MessageId], *, create: bool) -> None:
-        opened = self._parts["mailboxes"].open(
-            self.mailbox,
-            create=create,
-            holding=holding,
-            device=self.device,
-            session=self.session,
-        )
-        opened.add_done_callback(partial(self._opened, holding))
-
-    def _opened(self, holding: Sequence[MessageId], answer: Future[Opened]) -> None:
-        claim, self._claim = self._claim, None
-        error = failure(answer)
-        if isinstance(error, UnknownMailbox):
-            if claim is not None:
-                allowed = asyncio.ensure_future(self._parts["owners"].may_open(claim))
-                allowed.add_done_callback(partial(self._allowed, holding))
-                return
-            # It was open and is gone: the store lost it. A new hello may make it anew.
-            error = StoreUnavailable()
-        if error is not None:
-            self._failed(error)
-            return
-        now = time.time()
-        opened = answer.result()
-        self._welcomed_at, self._history = now, 0
-        self._run(
-            self._session.opened(
-                opened.tail, opened.unread, opened.gone, opened.overflow, now
-            )
-        )
-        self._note_caught_up()
-
-    def _allowed(self, holding: Sequence[MessageId], answer: Future[bool]) -> None:
-        """Open the mailbox that is not there, if its owner's documents allow it."""
-        error = failure(answer)
-        if error is None and not answer.result():
-            error = Forbidden(NO_MAILBOX)
-        if error is not None:
-            self._failed(error)
-        elif self._joined:
-            self._open(holding, create=True)
-
-    def _do_read(self, command: ReadPage) -> None:
-        page = self._parts["mailboxes"].read(
-            self.mailbox, after=command.after, limit=command.limit
-        )
-        page.add_done_callback(self._page)
-
-    def _page(self, answer: Future[Page]) -> None:
-        error = failure(answer)
-        if error is not None:
-            self._failed(error)
-            return
-        page = answer.result()
-        self._run(
-            self._session.page(
-                page.messages, page.complete, page.tail, page.unread, page.overflow
-            )
-        )
-        self._note_caught_up()
-
-    def _failed(self, error: PushdError) -> None:
-        self._run(self._session.failed(error, time.time()))
-
-    def _note_caught_up(self) -> None:
-        if self._welcomed_at and self._session.state in (State.LIVE, State.LAGGING):
-            seconds = time.time() - self._welcomed_at
-            self._parts["metrics"].caught_up(seconds, self._history)
-            self._welcomed_at = 0.0
+        super()._authenticated(token)
 
     def _do_acknowledge(self, command: Acknowledge) -> None:
         answer = self._parts["mailboxes"].acknowledge(
@@ -461,9 +289,6 @@ class Stream(WebSocket):
         outcome = answer.result()[0] if error is None else error
         self._run(self._session.delivered(ref, outcome))
 
-    def _do_tell(self, command: Told) -> None:
-        self._parts["mailboxes"].told(self.mailbox, command.overflow)
-
     def _do_probe(self, command: Probe) -> None:
         self.ping()
 
@@ -480,11 +305,6 @@ class Stream(WebSocket):
         self.deadline = time.time() + self.close_timeout
         self._parts["hub"].schedule(self)
 
-    def _leave(self) -> None:
-        if self._joined:
-            self._joined = False
-            self._parts["hub"].leave(self)
-
 
 _CARRY_OUT: dict[type[Command], Callable[[Stream, Any], None]] = {
     Authenticate: Stream._do_authenticate,
@@ -500,16 +320,6 @@ _CARRY_OUT: dict[type[Command], Callable[[Stream, Any], None]] = {
 
 def _items(value: bytes) -> list[bytes]:
     return [item.strip() for item in value.split(b",")]
-
-
-def failure(answer: Future[Any]) -> PushdError | None:
-    """Return why a call failed, as an error a peer may be told; None if it did not."""
-    if answer.cancelled():
-        return StoreUnavailable()
-    error = answer.exception()
-    if error is None or isinstance(error, PushdError):
-        return error
-    return Internal()
 
 
 def refuse_digest(token: Token) -> None:

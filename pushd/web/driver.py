@@ -1,0 +1,243 @@
+"""What drives a session, whatever its transport: between the hub, the store and the client.
+
+The session decides, a driver carries out: it hands what the hub says to the session,
+turns commands into calls to the store, and brings the store's answers back as events.
+Nothing waits here: every await of a session is a future with a callback, so an idle
+session is one object, without task, timer or queue. A transport (`stream.py`, `events.py`)
+adds how commands are written and what its client may say.
+"""
+
+import asyncio
+import time
+from asyncio import Future
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pushd.errors import Forbidden, Internal, PushdError, StoreUnavailable, UnknownMailbox
+from pushd.identity.tokens import Token
+from pushd.mailbox.base import Opened, Page
+from pushd.owners import NO_MAILBOX
+from pushd.protocol.commands import Commands, Open, ReadPage, Told
+from pushd.protocol.ids import MessageId
+from pushd.protocol.messages import Overflow, StoredMessage
+from pushd.protocol.session import ServerSession, State
+from pushd.web.parts import Parts
+
+SLOTS = (
+    *("_claim", "_history", "_joined", "_parts", "_session", "_welcomed_at"),
+    *("deadline", "due", "entered"),
+)
+"""What a driver's class names among its slots, as only one base may have any."""
+
+
+class Driver:
+    """A session on its way; a `hub.Listener` once it joined.
+
+    Attributes:
+        deadline: When `tick` wants to be called, in Unix seconds; infinite at the end.
+        due: The hub's.
+        entered: The hub's.
+    """
+
+    if not TYPE_CHECKING:  # else mypy takes it that there are no attributes
+        __slots__ = ()
+
+    _parts: Parts
+    _session: ServerSession
+    # The owner's token, until the mailbox is open.
+    _claim: Token | None
+    _joined: bool
+    _welcomed_at: float
+    _history: int  # messages pushed since
+    deadline: float
+    due: int
+    entered: bool
+
+    def _begin(self, parts: Parts, session: ServerSession) -> None:
+        """Take the session to drive."""
+        self._parts = parts
+        self._session = session
+        self._claim = None
+        self._joined = False
+        self._welcomed_at = 0.0
+        self._history = 0
+        self.deadline = session.deadline
+        self.due = 0
+        self.entered = False
+
+    def _run(self, commands: Commands) -> None:
+        """Carry out commands; the frames among them leave in one write."""
+        raise NotImplementedError
+
+    # --- what the hub sees -----------------------------------------------------------
+
+    @property
+    def mailbox(self) -> str:
+        """The mailbox of the session."""
+        return self._session.mailbox
+
+    @property
+    def session(self) -> str:
+        """The session's name."""
+        return self._session.id
+
+    @property
+    def device(self) -> str:
+        """The client's name for itself."""
+        return self._session.device
+
+    @property
+    def heard(self) -> float:
+        """When the client was last heard, in Unix seconds."""
+        raise NotImplementedError
+
+    def tick(self, now: float) -> None:
+        """Let time act on the session."""
+        raise NotImplementedError
+
+    def published(self, messages: Sequence[StoredMessage]) -> None:
+        """Push what was accepted."""
+        self._run(self._session.published(messages))
+
+    def acknowledged(self, what: Sequence[MessageId] | MessageId, origin: str) -> None:
+        """Tell what was acked elsewhere."""
+        self._run(self._session.acknowledged(what, origin))
+
+    def overflowed(self, overflow: Overflow) -> None:
+        """Tell that the mailbox is full."""
+        self._run(self._session.overflowed(overflow))
+
+    def tail(self, tail: MessageId | None) -> None:
+        """Compare with the store."""
+        self._run(self._session.tail(tail))
+
+    def displaced(self) -> None:
+        """Give way to a newer session."""
+        self._run(self._session.displaced())
+
+    def drain(self, retry_after: float, close_at: float) -> None:
+        """Tell the client that the server stops, and when to come back."""
+        self._run(self._session.drain(retry_after, close_at, time.time()))
+
+    # --- carrying out ----------------------------------------------------------------
+
+    def _authenticated(self, token: Token) -> None:
+        """Go on as the owner that the token proved."""
+        if not self._joined:
+            self._claim = token
+        self._run(self._session.authenticated(token.did, token.expires, time.time()))
+
+    def _do_open(self, command: Open) -> None:
+        """Join the hub, subscribe, and only then open the mailbox."""
+        if not self._joined:
+            try:
+                self._parts["hub"].join(self)
+            except PushdError as error:
+                self._refuse(error)
+                return
+            self._joined = True
+        subscribed = self._parts["mailboxes"].subscribe(self.mailbox)
+        subscribed.add_done_callback(partial(self._subscribed, command.holding))
+
+    def _refuse(self, error: PushdError) -> None:
+        """Refuse a hello, or a renewal."""
+        if not self._joined:
+            self._parts["metrics"].connect_refused(error.code)
+        self._run(self._session.refused(error, time.time()))
+
+    def _subscribed(self, holding: Sequence[MessageId], answer: Future[None]) -> None:
+        error = failure(answer)
+        if error is not None:
+            self._failed(error)
+        elif self._joined:
+            self._open(holding, create=self._parts["owners"].welcome(self.mailbox))
+
+    def _open(self, holding: Sequence[MessageId], *, create: bool) -> None:
+        opened = self._parts["mailboxes"].open(
+            self.mailbox,
+            create=create,
+            holding=holding,
+            device=self.device,
+            session=self.session,
+        )
+        opened.add_done_callback(partial(self._opened, holding))
+
+    def _opened(self, holding: Sequence[MessageId], answer: Future[Opened]) -> None:
+        claim, self._claim = self._claim, None
+        error = failure(answer)
+        if isinstance(error, UnknownMailbox):
+            if claim is not None:
+                allowed = asyncio.ensure_future(self._parts["owners"].may_open(claim))
+                allowed.add_done_callback(partial(self._allowed, holding))
+                return
+            # It was open and is gone: the store lost it. A new hello may make it anew.
+            error = StoreUnavailable()
+        if error is not None:
+            self._failed(error)
+            return
+        now = time.time()
+        opened = answer.result()
+        self._welcomed_at, self._history = now, 0
+        self._run(
+            self._session.opened(
+                opened.tail, opened.unread, opened.gone, opened.overflow, now
+            )
+        )
+        self._note_caught_up()
+
+    def _allowed(self, holding: Sequence[MessageId], answer: Future[bool]) -> None:
+        """Open the mailbox that is not there, if its owner's documents allow it."""
+        error = failure(answer)
+        if error is None and not answer.result():
+            error = Forbidden(NO_MAILBOX)
+        if error is not None:
+            self._failed(error)
+        elif self._joined:
+            self._open(holding, create=True)
+
+    def _do_read(self, command: ReadPage) -> None:
+        page = self._parts["mailboxes"].read(
+            self.mailbox, after=command.after, limit=command.limit
+        )
+        page.add_done_callback(self._page)
+
+    def _page(self, answer: Future[Page]) -> None:
+        error = failure(answer)
+        if error is not None:
+            self._failed(error)
+            return
+        page = answer.result()
+        self._run(
+            self._session.page(
+                page.messages, page.complete, page.tail, page.unread, page.overflow
+            )
+        )
+        self._note_caught_up()
+
+    def _failed(self, error: PushdError) -> None:
+        self._run(self._session.failed(error, time.time()))
+
+    def _note_caught_up(self) -> None:
+        if self._welcomed_at and self._session.state in (State.LIVE, State.LAGGING):
+            seconds = time.time() - self._welcomed_at
+            self._parts["metrics"].caught_up(seconds, self._history)
+            self._welcomed_at = 0.0
+
+    def _do_tell(self, command: Told) -> None:
+        self._parts["mailboxes"].told(self.mailbox, command.overflow)
+
+    def _leave(self) -> None:
+        if self._joined:
+            self._joined = False
+            self._parts["hub"].leave(self)
+
+
+def failure(answer: Future[Any]) -> PushdError | None:
+    """Return why a call failed, as an error a peer may be told; None if it did not."""
+    if answer.cancelled():
+        return StoreUnavailable()
+    error = answer.exception()
+    if error is None or isinstance(error, PushdError):
+        return error
+    return Internal()
