@@ -11,7 +11,8 @@ import pytest
 
 from pushd.mailbox.base import Quota
 from pushd.mailbox.redis import RedisMailboxes
-from tests.contract.stores import KINDS, Ear, Server, missing
+from tests.contract.stores import Ear
+from tests.stores import KINDS, Server, missing
 
 QUOTA = Quota(messages=100_000, bytes=64 * 1024 * 1024, dedup=3600)
 

@@ -1,118 +1,15 @@
-"""Real stores for tests: server processes that can be killed and started again."""
+"""What the tests of mailboxes deliver and hear, and how they wait."""
 
 import asyncio
-import os
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
-from typing import NamedTuple, Self
-
-import redis
+from typing import NamedTuple
 
 from pushd.mailbox.base import Entry, Mailboxes
-from pushd.mailbox.embedded import find_server
 from pushd.protocol.ids import START, MessageId
 from pushd.protocol.messages import From, Overflow, StoredMessage, message_body
 
-KINDS = ("valkey", "redis")
 ALICE = "did:btc-addr:1AqzjNiKLo7gVw6dXXiUmKLg4yCRWm1Zzz"
 CAROL = "did:btc-addr:1CqzjNiKLo7gVw6dXXiUmKLg4yCRWm1Zzz"
-
-
-def missing(kind: str) -> str:
-    """Tell why this kind of store cannot be had here, or the empty string."""
-    if kind == "redis" and shutil.which("redis-server") is None:
-        return "redis-server is not installed"
-    return ""
-
-
-class Server:
-    """One server process on a unix socket.
-
-    Args:
-        kind: `valkey`, the one that pushd embeds, or `redis`, the system's.
-        directory: Its data; a short path, for it holds the socket too.
-        options: What to configure, over what mailboxes need.
-    """
-
-    def __init__(self, kind: str, directory: Path, **options: str) -> None:
-        self._binary = find_server(system=False) if kind == "valkey" else "redis-server"
-        self._directory = directory
-        self._socket = directory / "s"
-        self._options = {
-            "port": "0",
-            "unixsocket": os.fspath(self._socket),
-            "dir": os.fspath(directory),
-            "logfile": os.fspath(directory / "log"),
-            "enable-debug-command": "yes",
-            "save": "",
-            "appendonly": "yes",
-            "appendfsync": "always",
-            "maxmemory-policy": "noeviction",
-            "repl-diskless-sync-delay": "0",
-            **{name.replace("_", "-"): value for name, value in options.items()},
-        }
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"unix://{self._socket}"
-
-    @property
-    def pid(self) -> int:
-        """The process, which runs."""
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        options = [part for name, v in self._options.items() for part in (f"--{name}", v)]
-        self._process = subprocess.Popen([self._binary, *options])
-        deadline = time.monotonic() + 20
-        while not self._answers():
-            assert self._process.poll() is None, (self._directory / "log").read_text()
-            assert time.monotonic() < deadline, "the server does not answer"
-            time.sleep(0.005)
-
-    def kill(self) -> None:
-        """Kill it, as a crash would; idempotent."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.kill()
-            raise
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.kill()
-
-    def restart(self) -> None:
-        """Kill it and start it again on what it had written."""
-        self.kill()
-        self.start()
-
-    def client(self) -> "redis.Redis":
-        """Make a client of its own, to look at it from outside or to do it harm."""
-        return redis.Redis(unix_socket_path=os.fspath(self._socket), protocol=2)
-
-    def _answers(self) -> bool:
-        try:
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.connect(os.fspath(self._socket))
-                probe.sendall(b"PING\r\n")
-                return probe.recv(64).startswith((b"+PONG", b"-NOAUTH"))
-        except OSError:
-            return False
 
 
 class Heard(NamedTuple):

@@ -11,7 +11,8 @@ from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
 from pushd.protocol.messages import From, message_body
 from tests.contract.conftest import Connect
-from tests.contract.stores import ALICE, CAROL, Server, entry, unread
+from tests.contract.stores import ALICE, CAROL, entry, unread
+from tests.stores import Server
 
 
 async def accept(mailboxes: RedisMailboxes, *entries: Entry) -> list[Stored]:

@@ -15,7 +15,8 @@ from pushd.mailbox.base import Acknowledged, Stored
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
 from tests.contract.conftest import Connect
-from tests.contract.stores import Ear, Server, entry, unread, until
+from tests.contract.stores import Ear, entry, unread, until
+from tests.stores import Server
 
 Look = Callable[[RedisMailboxes, str, MessageId], Awaitable[MessageId]]
 

@@ -9,7 +9,8 @@ from pushd.mailbox.base import Quota, Stored
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
 from tests.contract.conftest import QUOTA, Connect
-from tests.contract.stores import ALICE, CAROL, Server, entry, unread, until
+from tests.contract.stores import ALICE, CAROL, entry, unread, until
+from tests.stores import Server
 
 
 async def deliver(mailboxes: RedisMailboxes, bob: str, *ttls: int) -> list[MessageId]:

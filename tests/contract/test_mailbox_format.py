@@ -7,7 +7,8 @@ from pushd.mailbox.base import Acknowledged, Stored
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
 from pushd.protocol.messages import StoredMessage
-from tests.contract.stores import ALICE, Server, entry
+from tests.contract.stores import ALICE, entry
+from tests.stores import Server
 
 EPOCH = 1_763_913_600_000_000
 

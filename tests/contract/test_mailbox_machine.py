@@ -24,7 +24,8 @@ from pushd.errors import KeyConflict, MailboxFull, PushdError
 from pushd.mailbox.base import Quota, Stored
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
-from tests.contract.stores import Ear, Server, entry, until
+from tests.contract.stores import Ear, entry, until
+from tests.stores import Server
 
 T = TypeVar("T")
 

@@ -10,7 +10,8 @@ from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow
 from tests.contract.conftest import Connect
-from tests.contract.stores import ALICE, CAROL, Ear, Server, entry, unread, until
+from tests.contract.stores import ALICE, CAROL, Ear, entry, unread, until
+from tests.stores import Server
 
 EIGHT = Quota(messages=8, bytes=10**6, dedup=3600)
 SENDERS = [ALICE, CAROL]

@@ -15,7 +15,8 @@ from pushd.mailbox.base import Acknowledged, Quota, Stored
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import StoredMessage
-from tests.contract.stores import Ear, Server, entry, unread, until
+from tests.contract.stores import Ear, entry, unread, until
+from tests.stores import Server
 
 BOB = "did:test:bob"
 QUOTA = Quota(messages=100_000, bytes=64 * 1024 * 1024, dedup=3600)

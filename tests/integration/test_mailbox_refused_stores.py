@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +15,9 @@ from pushd.errors import ConfigurationError
 from pushd.mailbox import link
 from pushd.mailbox.base import Quota
 from pushd.mailbox.redis import RedisMailboxes
-from tests.contract.stores import Ear, Server, entry, until
+from tests.contract.stores import Ear, entry, until
+from tests.processes import free_port
+from tests.stores import Server
 
 QUOTA = Quota(messages=100, bytes=10**6, dedup=3600)
 BOB = "did:test:bob"
@@ -240,11 +241,3 @@ async def test_tls(certificate: Path) -> None:
         await mailboxes.close()
         await serves(f"{url}?ssl_ca_certs={certificate}")
         await serves(f"{url}?ssl_cert_reqs=none")
-
-
-def free_port() -> int:
-    """Find a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
