@@ -107,33 +107,6 @@ async def test_a_mailbox_has_a_limited_number_of_sessions(store_url: str) -> Non
     assert (code, error["code"]) == (4429, "too_many_sessions")
 
 
-async def test_the_owner_learns_of_an_overflow(
-    store_url: str, http: httpx2.AsyncClient
-) -> None:
-    """A full mailbox refuses with 507, tells its owner, and accepts when drained."""
-    with serving(store_url, max_mailbox_messages=4) as server:
-        bob = Person(server.url)
-        await open_mailbox(http, server.url, bob)
-        for n in range(2):
-            alice, carol = Person(server.url), Person(server.url)
-            await deliver(http, server.url, alice, bob, str(n))
-            await deliver(http, server.url, carol, bob, str(n))
-        refused = await http.post(
-            f"{server.url}/v1/deliveries",
-            headers=alice.deliver(bob.did),
-            json={"to": bob.did, "payload": "too many"},
-        )
-        assert refused.status_code == 507
-        assert refused.json()["code"] == "mailbox_full"
-        async with listening(bob, server.url) as stream:
-            last = (await stream.next("messages"))["messages"][-1]["id"]
-            assert (await stream.next("overflow"))["refused"] == 1
-            await stream.send("ack", upto=last, ref=1)
-            assert (await stream.next("acked"))["removed"] == 4
-            await deliver(http, server.url, alice, bob, "again")
-            assert await stream.payloads(1) == ["again"]
-
-
 # --- deliveries over the stream -------------------------------------------------------
 
 
