@@ -16,7 +16,7 @@ no task to wait. A future may be dropped; the work is done all the same.
 """
 
 from asyncio import Future
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -200,3 +200,18 @@ class Mailboxes(Protocol):
 
     def ready(self) -> str | None:
         """Tell why this store cannot serve right now, in a sentence; None if it can."""
+
+
+class Meter(Protocol):
+    """Adds up what was done at all servers of one store, for the rate limits."""
+
+    def charge(self, costs: Mapping[str, float]) -> Future[dict[str, float]]:
+        """Add to what each did.
+
+        Args:
+            costs: For how many more seconds it counts, by who did it, at least one.
+
+        Returns:
+            For how many seconds from now all that each of them did will count. The future
+            may fail with `StoreUnavailable`.
+        """

@@ -13,15 +13,20 @@ from pushd.mailbox.connection import Connection, Unavailable
 
 OLDEST = (7, 0)
 LIBRARY = "pushd_v2"
-"""Name of the library, and prefix of its functions. Two releases share a store as long as
-they agree on it: a change of what a function takes, answers or keeps changes the number."""
+"""Name of the library of mailboxes, and prefix of its functions. Two releases share a store
+as long as they agree on it: a change of what a function takes, answers or keeps changes the
+number."""
+LIMITS = "pushd_limits_v1"
+"""Name of the library that counts for the rate limits, likewise."""
+
+_FILES = {LIBRARY: "functions.lua", LIMITS: "limits.lua"}
 
 DURABILITIES = ("memory", "fsync")
 
 
-def library() -> str:
-    """Read the library of functions that ships with this release."""
-    return files("pushd.mailbox").joinpath("functions.lua").read_text("utf-8")
+def code_of(library: str) -> str:
+    """Read a library of functions that ships with this release."""
+    return files("pushd.mailbox").joinpath(_FILES[library]).read_text("utf-8")
 
 
 async def check(connection: Connection, durability: str) -> None:
@@ -42,7 +47,8 @@ async def check(connection: Connection, durability: str) -> None:
     _check_eviction(info)
     if durability == "fsync":
         await _check_fsync(connection, info)
-    await _load(connection)
+    for library in _FILES:
+        await _load(connection, library)
     await _probe(connection)
 
 
@@ -110,10 +116,10 @@ def _pairs(reply: Any) -> dict[bytes, bytes]:
     return dict(zip(reply[::2], reply[1::2], strict=True))
 
 
-async def _load(connection: Connection) -> None:
-    """Load the library if the store has none of this name, or another."""
-    code = library()
-    known = await connection.command("FUNCTION", "LIST", "LIBRARYNAME", LIBRARY, "WITHCODE")
+async def _load(connection: Connection, library: str) -> None:
+    """Load a library if the store has none of this name, or another."""
+    code = code_of(library)
+    known = await connection.command("FUNCTION", "LIST", "LIBRARYNAME", library, "WITHCODE")
     if any(_pairs(entry).get(b"library_code") == code.encode() for entry in known):
         return
     try:

@@ -9,7 +9,8 @@ ask again would refer to itself, and leave each call to the garbage collector.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -24,7 +25,7 @@ from pushd.mailbox.base import (
     Stored,
     Subscriber,
 )
-from pushd.mailbox.checks import DURABILITIES, LIBRARY, check
+from pushd.mailbox.checks import DURABILITIES, LIBRARY, LIMITS, check
 from pushd.mailbox.coalesce import Coalescer, Done, settle
 from pushd.mailbox.connection import Argument, Connection
 from pushd.mailbox.link import Link
@@ -49,6 +50,8 @@ T = TypeVar("T")
 
 TAILS = 500
 """Mailboxes whose tails are asked for in one call."""
+MICROS = 1_000_000
+"""What limits.lua counts in a second."""
 
 
 class _TailCheck(NamedTuple):
@@ -300,6 +303,17 @@ class RedisMailboxes:
         """Note that the owner was told of this overflow; see `base.Mailboxes`."""
         self._call("told", [channel_of(mailbox)], [overflow.refused], _ignore)
 
+    # --- rates ---------------------------------------------------------------------------
+
+    def charge(self, costs: Mapping[str, float]) -> asyncio.Future[dict[str, float]]:
+        """Add up what several did; see `base.Meter`."""
+        future: asyncio.Future[dict[str, float]] = self._loop.create_future()
+        keys = [f"pushd:{{{who}}}" for who in costs]
+        args = [math.ceil(cost * MICROS) for cost in costs.values()]
+        done = partial(_charged, future, tuple(costs))
+        self._call("charge", keys, args, done, library=LIMITS)
+        return future
+
     # --- publications --------------------------------------------------------------------
 
     def subscribe(self, mailbox: str) -> asyncio.Future[None]:
@@ -320,13 +334,14 @@ class RedisMailboxes:
         done: Done,
         *,
         size: int = 0,
+        library: str = LIBRARY,
     ) -> None:
         """Call a function over mailboxes: the one place that decides which node has them.
 
         With one node all of them travel together; in a Cluster this is where a call is
         split by slot.
         """
-        self._commands.call(f"{LIBRARY}_{function}", keys, args, done, size=size)
+        self._commands.call(f"{library}_{function}", keys, args, done, size=size)
 
     def _one(
         self,
@@ -391,6 +406,18 @@ def _accepted(
         settle(future, answers)
     else:
         settle(future, [stored(answer) for answer in answers])
+
+
+def _charged(
+    future: asyncio.Future[dict[str, float]],
+    who: Sequence[str],
+    answers: list[int] | PushdError,
+) -> None:
+    if isinstance(answers, PushdError):
+        settle(future, answers)
+    else:
+        counts = [answer / MICROS for answer in answers]
+        settle(future, dict(zip(who, counts, strict=True)))
 
 
 def _read(future: asyncio.Future[Page], answer: list[Any]) -> None:
