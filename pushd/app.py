@@ -21,12 +21,15 @@ from pushd.metrics import Metrics
 from pushd.names import Names
 from pushd.owners import Owners
 from pushd.protocol.session import Terms
+from pushd.rates import Rates
 from pushd.resolvers.compose import make_directory
 from pushd.resolvers.fetch import Fetcher
 from pushd.rules import Rules
 from pushd.settings import Settings
+from pushd.web.addresses import Addresses
 from pushd.web.cors import Cors
 from pushd.web.deliver import Deliver
+from pushd.web.entrance import Entrance
 from pushd.web.health import Live, Ready, ShowMetrics
 from pushd.web.messages import GetMessages, PostAcks
 from pushd.web.parts import Parts
@@ -63,6 +66,7 @@ def create_app(settings: Settings, *, store_url: str | None = None) -> Starlette
         ],
         lifespan=_lifespan(settings, store_url),
         origins=_origins(settings),
+        charge_addresses=settings.address_rate > 0,
     )
 
 
@@ -73,14 +77,22 @@ class App(Starlette):
     headers of a 500 from the page that needs them, and cost a request on every delivery.
     """
 
-    def __init__(self, *, origins: frozenset[str] | None, **starlette: Any) -> None:
+    def __init__(
+        self,
+        *,
+        origins: frozenset[str] | None,
+        charge_addresses: bool = False,
+        **starlette: Any,
+    ) -> None:
         super().__init__(**starlette)
         self.router.redirect_slashes = False
         self._origins = origins
+        self._charge_addresses = charge_addresses
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return what wraps the routes: errors as problem documents, CORS on all."""
-        return Cors(Problems(self.router), self._origins)
+        inner = Entrance(self.router) if self._charge_addresses else self.router
+        return Cors(Problems(inner), self._origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve; a configuration that cannot be is told in its sentence, untraced."""
@@ -144,18 +156,28 @@ async def _start(settings: Settings, url: str, stack: AsyncExitStack) -> Parts:
     _flush_regularly(metrics, stack)
     names = await _names(settings, metrics, stack)
     owners = Owners(settings.mailboxes, settings.owners, names)
+    authenticator = Authenticator(
+        settings.public_url,
+        deliver_lifetime=settings.deliver_token_lifetime,
+        receive_lifetime=settings.receive_token_lifetime,
+        cache_bytes=settings.token_cache_bytes,
+    )
+    rates = Rates(
+        mailboxes,
+        sender=settings.sender_rate,
+        mailbox=settings.mailbox_rate,
+        address=settings.address_rate,
+        metrics=metrics,
+    )
     return Parts(
-        authenticator=Authenticator(
-            settings.public_url,
-            deliver_lifetime=settings.deliver_token_lifetime,
-            receive_lifetime=settings.receive_token_lifetime,
-            cache_bytes=settings.token_cache_bytes,
-        ),
+        addresses=Addresses(rates, authenticator, settings.trusted_proxies),
+        authenticator=authenticator,
         deliveries=Deliveries(
             mailboxes,
             names=names,
             owners=owners,
             rules=Rules(max_payload=settings.max_payload, max_ttl=settings.max_ttl),
+            rates=rates if settings.sender_rate or settings.mailbox_rate else None,
             metrics=metrics,
         ),
         hub=hub,
@@ -214,6 +236,8 @@ def _about(settings: Settings) -> About:
             sessions=settings.max_sessions,
             ttl=settings.max_ttl,
             dedup=settings.dedup,
+            sender_rate=settings.sender_rate,
+            mailbox_rate=settings.mailbox_rate,
             deliver_token=settings.deliver_token_lifetime,
             receive_token=settings.receive_token_lifetime,
             ping_interval=settings.ping_interval,

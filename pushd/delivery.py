@@ -23,6 +23,7 @@ from pushd.metrics import Metrics
 from pushd.names import Names
 from pushd.owners import Owners
 from pushd.protocol.messages import Accepted, Delivery
+from pushd.rates import Rates, Standing
 from pushd.rules import Rules, idempotency_key, require_recipient
 
 T = TypeVar("T")
@@ -76,6 +77,7 @@ class Deliveries:
         names: Finds recipients by name.
         owners: Knows which mailboxes a delivery may open.
         rules: What a delivery must be.
+        rates: How often may be delivered; None: as often as anybody likes.
         metrics: Counts what is accepted and what is refused.
     """
 
@@ -86,12 +88,14 @@ class Deliveries:
         names: Names,
         owners: Owners,
         rules: Rules,
+        rates: Rates | None,
         metrics: Metrics,
     ) -> None:
         self._mailboxes = mailboxes
         self._names = names
         self._owners = owners
         self._rules = rules
+        self._rates = rates
         self._metrics = metrics
         self._tasks: set[Task[Any]] = set()
 
@@ -135,6 +139,8 @@ class Deliveries:
                 key = idempotency_key(delivery, body_key, place)
                 mailbox = self._mailbox(token, delivery.to, found)
                 entry = self._rules.entry(token, delivery, mailbox, key)
+                if self._rates is not None:
+                    self._rates.deliver(token.did, mailbox)
                 batch.parcels.append(_Parcel(place, delivery.to, entry))
             except PushdError as error:
                 batch.outcomes[place] = error
@@ -145,6 +151,21 @@ class Deliveries:
         else:
             answer.set_result(cast(list[Outcome], batch.outcomes))
         return answer
+
+    # --- rates -----------------------------------------------------------------------
+
+    def require_rate(self, token: Token) -> None:
+        """Refuse a sender who may deliver nothing now, before anything else is looked at.
+
+        Raises:
+            Limited: If that is so.
+        """
+        if self._rates is not None:
+            self._rates.require(token.did)
+
+    def standing(self, token: Token) -> Standing | None:
+        """Tell how a sender stands with its limit; None: there is none."""
+        return None if self._rates is None else self._rates.sender(token.did)
 
     # --- recipients ------------------------------------------------------------------
 

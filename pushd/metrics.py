@@ -89,6 +89,12 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        self._limited = Counter(
+            "pushd_limited",
+            "Deliveries and tokens refused by a rate limit, by whose it is.",
+            ["limit"],
+            registry=registry,
+        )
         self._connects_refused = Counter(
             "pushd_connects_refused",
             "Streams whose hello was refused, by reason: the code of the error.",
@@ -132,6 +138,12 @@ class Metrics:
     def connect_refused(self, reason: str) -> None:
         """Count a stream whose hello was refused, by the code of the error."""
         self._connects_refused.labels(reason).inc()
+
+    # --- limits ----------------------------------------------------------------------
+
+    def limited(self, limit: str) -> None:
+        """Count what a rate limit refused: `sender`, `mailbox` or `address`."""
+        self._limited.labels(limit).inc()
 
     # --- names -----------------------------------------------------------------------
 

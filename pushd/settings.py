@@ -8,6 +8,7 @@ counts as unset. Times are seconds, sizes are bytes.
 import difflib
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -43,7 +44,7 @@ _HOST_AND_PORT = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\]):[1-9][0-9]{0,4}")
 
 _SERVICE_LINK = re.compile(r"PUSHD_(\w+_)?PORT(_[0-9]+_TCP)?")
 
-LISTS = ("owners", "allowed_origins", "dev_hosts")
+LISTS = ("owners", "allowed_origins", "dev_hosts", "trusted_proxies")
 """Settings that are lists: separated by commas or white space."""
 
 
@@ -137,6 +138,22 @@ class Settings(BaseModel):
     token_cache_bytes: int = Field(default=16 * MIB, ge=0)
     """Bytes of verified tokens that are remembered, so that each is verified once."""
 
+    sender_rate: int = Field(default=0, ge=0)
+    """Deliveries of one sender in a minute, over all servers of the store; 0: any
+    number."""
+
+    mailbox_rate: int = Field(default=0, ge=0)
+    """Deliveries to one mailbox in a minute, over all servers of the store; 0: any
+    number."""
+
+    address_rate: int = Field(default=0, ge=0)
+    """Tokens never seen before that one client address (of IPv6, one /64) may show in a
+    minute; one that does not verify counts for ten; 0: any number."""
+
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks of proxies, whose `X-Forwarded-For` says where a client is;
+    nobody else's counts."""
+
     ping_interval: int = Field(default=25, ge=1, le=300)
     """Seconds between the pings of a session; two silent intervals close it."""
 
@@ -225,6 +242,18 @@ class Settings(BaseModel):
             if not _HOST_AND_PORT.fullmatch(host):
                 raise ValueError(f"{host} is no host and port, like 127.0.0.1:8481.")
         return hosts
+
+    @field_validator("trusted_proxies", mode="after")
+    @classmethod
+    def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ip_network(proxy)
+            except ValueError:
+                raise ValueError(
+                    f"{proxy} is no address or network, like 10.0.0.1 or 10.0.0.0/8."
+                ) from None
+        return proxies
 
     @field_validator("durability", mode="before")
     @classmethod

@@ -14,7 +14,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"protocol"}),
     frozenset({"identity"}),
     frozenset({"allowance", "mailbox", "metrics", "resolvers"}),
-    frozenset({"names"}),
+    frozenset({"names", "rates"}),
     frozenset({"owners", "rules"}),
     frozenset({"delivery", "hub"}),
     frozenset({"web"}),

@@ -23,6 +23,7 @@ from pushd.protocol.messages import (
     encode,
     problem,
 )
+from pushd.rates import Limited, Standing
 from pushd.web.exchange import (
     Answer,
     answer,
@@ -33,6 +34,7 @@ from pushd.web.exchange import (
 )
 from pushd.web.parts import Parts
 from pushd.web.problems import refusal, refuse
+from pushd.web.ratelimit import rate_headers
 
 
 class _Probe(Struct):
@@ -62,16 +64,18 @@ class Deliver:
         headers = headers_of(scope)
         token = await authenticate(parts, headers, "deliver")
         body = await read_body(headers, receive)
-        posted, accepted = accept(parts, token, body)
+        posted, standing, accepted = accept(parts, token, body)
         try:
-            status, text, more, media_type = answer_to(posted, await accepted)
+            status, text, more, media_type = answer_to(posted, await accepted, standing)
         except PushdError as error:
             await refuse(send, error)  # counted already, for each delivery
             return
         await answer(send, status, text, *more, media_type=media_type)
 
 
-def accept(parts: Parts, token: Token, body: bytes) -> tuple[Posted, Future[list[Outcome]]]:
+def accept(
+    parts: Parts, token: Token, body: bytes
+) -> tuple[Posted, Standing | None, Future[list[Outcome]]]:
     """Accept what a body holds.
 
     Args:
@@ -80,26 +84,33 @@ def accept(parts: Parts, token: Token, body: bytes) -> tuple[Posted, Future[list
         body: Of the request.
 
     Returns:
-        What it holds, and what will have become of it. The future fails with
-        `StoreUnavailable`, counted already.
+        What it holds, how the sender stands with its limit, and what will have become of
+        it. The future fails with `StoreUnavailable`, counted already.
 
     Raises:
+        Limited: If the sender may deliver nothing now.
         BadRequest: If it holds neither a delivery nor a batch.
         Unauthorized: If the token is for another body.
     """
+    deliveries = parts["deliveries"]
+    deliveries.require_rate(token)
     body_key = key_of_body(token, body)
     posted = decode_posted(body)
-    deliveries = [posted] if isinstance(posted, Delivery) else posted
-    return posted, parts["deliveries"].accept(token, deliveries, body_key=body_key)
+    several = [posted] if isinstance(posted, Delivery) else posted
+    accepted = deliveries.accept(token, several, body_key=body_key)
+    return posted, deliveries.standing(token), accepted
 
 
-def answer_to(posted: Posted, outcomes: Sequence[Outcome]) -> Answer:
-    """Return what is answered to who posted this."""
+def answer_to(
+    posted: Posted, outcomes: Sequence[Outcome], standing: Standing | None
+) -> Answer:
+    """Return what is answered to who posted this, and stands so with its limit."""
+    more = () if standing is None else rate_headers(standing)
     if not isinstance(posted, Delivery):
-        return Answer(200, encode(Results([_result(o) for o in outcomes])))
+        return Answer(200, encode(Results([_result(o) for o in outcomes])), more)
     if isinstance(outcome := outcomes[0], Accepted):
-        return Answer(202, encode(outcome))
-    return refusal(outcome)
+        return Answer(202, encode(outcome), more)
+    return refusal(outcome, *(() if isinstance(outcome, Limited) else more))
 
 
 def decode_posted(body: bytes) -> Posted:

@@ -86,12 +86,16 @@ def verify_bearer(parts: Parts, authorization: bytes, scope: TokenScope) -> Toke
     Raises:
         Unauthorized: If there is none, or it does not verify, or not for this.
     """
-    kind, _, token = authorization.partition(b" ")
-    if kind.lower() != b"bearer":
+    token = bearer_of(authorization)
+    if not token:
         raise Unauthorized("The header Authorization must say Bearer and a token.")
-    return parts["authenticator"].authenticate(
-        token.strip().decode("latin-1"), scope, now=time.time()
-    )
+    return parts["authenticator"].authenticate(token, scope, now=time.time())
+
+
+def bearer_of(authorization: bytes) -> str:
+    """Return the token in the header Authorization, empty if there is none."""
+    kind, _, token = authorization.partition(b" ")
+    return token.strip().decode("latin-1") if kind.lower() == b"bearer" else ""
 
 
 async def read_body(headers: Headers, receive: Receive) -> bytes:

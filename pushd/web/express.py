@@ -15,9 +15,11 @@ from typing import Any, Protocol
 from pushd.delivery import Outcome
 from pushd.errors import PushdError, StoreUnavailable
 from pushd.identity.tokens import Token
+from pushd.rates import Standing
+from pushd.web.addresses import forwarded_in
 from pushd.web.cors import ANY
 from pushd.web.deliver import Posted, accept, answer_to
-from pushd.web.exchange import Answer, verify_bearer
+from pushd.web.exchange import Answer, bearer_of, verify_bearer
 from pushd.web.parts import Parts
 from pushd.web.problems import incident, refusal
 
@@ -33,6 +35,7 @@ class Connection(Protocol):
 
     transport: Any
     server_state: Any
+    headers: list[tuple[bytes, bytes]]
 
     def on_response_complete(self) -> None:
         """Take the next request."""
@@ -84,7 +87,7 @@ class Express:
         """Deliver what the body holds, which is all there now."""
         parts = self._parts
         try:
-            token = verify_bearer(parts, self._authorization, "deliver")
+            token = self._verify(parts)
             if parts["names"].proven(token):
                 self._accept(token)
                 return
@@ -93,6 +96,18 @@ class Express:
             return
         proof = ensure_future(parts["names"].prove(token))
         proof.add_done_callback(partial(self._proved, token))
+
+    def _verify(self, parts: Parts) -> Token:
+        """Verify the token, at the expense of where it comes from if that has a limit."""
+        addresses, connection = parts["addresses"], self._connection
+        if not addresses.asked or connection is None:
+            return verify_bearer(parts, self._authorization, "deliver")
+        token = bearer_of(self._authorization)
+        if not addresses.concern(token):
+            return verify_bearer(parts, self._authorization, "deliver")
+        peer = connection.transport.get_extra_info("peername")
+        with addresses.trying(addresses.of(peer, forwarded_in(connection.headers)), token):
+            return verify_bearer(parts, self._authorization, "deliver")
 
     def _proved(self, token: Token, proof: Future[None]) -> None:
         if (unproven := proof.exception()) is not None:
@@ -104,17 +119,19 @@ class Express:
             self._refuse(error)
 
     def _accept(self, token: Token) -> None:
-        posted, accepted = accept(self._parts, token, self.body)
-        accepted.add_done_callback(partial(self._accepted, posted))
+        posted, standing, accepted = accept(self._parts, token, self.body)
+        accepted.add_done_callback(partial(self._accepted, posted, standing))
 
-    def _accepted(self, posted: Posted, accepted: Future[list[Outcome]]) -> None:
+    def _accepted(
+        self, posted: Posted, standing: Standing | None, accepted: Future[list[Outcome]]
+    ) -> None:
         if accepted.cancelled():  # the store is being left
             self._answer(refusal(StoreUnavailable()))
             return
         # Not raised: its traceback would lead back to this very future.
         error = accepted.exception()
         if error is None:
-            self._answer(answer_to(posted, accepted.result()))
+            self._answer(answer_to(posted, accepted.result(), standing))
         elif isinstance(error, PushdError):
             self._answer(refusal(error))  # counted already, for each delivery
         else:

@@ -10,17 +10,20 @@ from pushd.metrics import Metrics
 from pushd.names import Names
 from pushd.owners import Owners
 from pushd.protocol.session import Terms
+from pushd.web.addresses import Addresses
 
 
 class Parts(TypedDict):
     """What the lifespan made; each part is named once, in `app.py`.
 
     Attributes:
+        addresses: Where requests come from; asked only where addresses have a limit.
         terms: What all sessions share.
         origins: Web origins that may open a stream; None is any.
         drain_seconds: Time in which sessions are closed when the server stops.
     """
 
+    addresses: Addresses
     authenticator: Authenticator
     deliveries: Deliveries
     hub: Hub

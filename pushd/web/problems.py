@@ -25,7 +25,9 @@ from pushd.errors import (
     Unauthorized,
 )
 from pushd.protocol.messages import encode
+from pushd.rates import Limited
 from pushd.web.exchange import NO_STORE, Answer, answer, parts_of
+from pushd.web.ratelimit import rate_headers
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +108,8 @@ def refusal(error: PushdError, *extra: tuple[bytes, bytes]) -> Answer:
     headers = [NO_STORE, *extra]
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
+    if isinstance(error, Limited):
+        headers += rate_headers(error.standing)
     if error.status == Unauthorized.status:
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, UpgradeRequired):

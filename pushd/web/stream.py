@@ -46,7 +46,9 @@ from pushd.protocol.messages import (
 )
 from pushd.protocol.session import ServerSession, State
 from pushd.web import driver, framing
+from pushd.web.addresses import forwarded_of
 from pushd.web.driver import Driver, failure
+from pushd.web.exchange import bearer_of
 from pushd.web.handshake import Refusal
 from pushd.web.parts import Parts
 from pushd.web.websocket import WebSocket
@@ -59,7 +61,7 @@ OURS = frozenset((framing.UNSUPPORTED, framing.POLICY, framing.TOO_BIG))
 class Stream(WebSocket, Driver):
     """The websocket class of uvicorn's `ws` setting; a `hub.Listener` once it joined."""
 
-    __slots__ = (*driver.SLOTS, "_bearer", "_held", "_sender")
+    __slots__ = (*driver.SLOTS, "_address", "_bearer", "_held", "_sender")
 
     subprotocol = SUBPROTOCOL.encode()
     max_message = MAX_CLIENT_FRAME
@@ -71,6 +73,8 @@ class Stream(WebSocket, Driver):
         parts = cast(Parts, app_state)
         name = secrets.token_urlsafe(9)
         self._begin(parts, ServerSession(name, parts["terms"], now=time.time()))
+        # Where it comes from, if that matters.
+        self._address = ""
         # The token of the upgrade request, until the hello has come.
         self._bearer: str | None = None
         # The session's own token, kept only if it may deliver.
@@ -106,9 +110,11 @@ class Stream(WebSocket, Driver):
         offered = headers.get(b"sec-websocket-protocol")
         if offered is not None and self.subprotocol not in _items(offered):
             return Refusal(400, f"The subprotocol here is {SUBPROTOCOL}.")
-        scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() == b"bearer":
-            self._bearer = bearer.strip().decode("latin-1")
+        self._bearer = bearer_of(headers.get(b"authorization", b"")) or None
+        addresses = self._parts["addresses"]
+        if addresses.asked:
+            peer = self.transport.get_extra_info("peername")
+            self._address = addresses.of(peer, forwarded_of(headers))
         return None
 
     def opened(self) -> None:
@@ -207,7 +213,12 @@ class Stream(WebSocket, Driver):
 
     def _verify(self, text: str, scope: Scope) -> Token:
         """Verify a token of a frame; its name is not proven yet."""
-        token = self._parts["authenticator"].authenticate(text, scope, now=time.time())
+        addresses, authenticator = self._parts["addresses"], self._parts["authenticator"]
+        if addresses.concern(text):
+            with addresses.trying(self._address, text):
+                token = authenticator.authenticate(text, scope, now=time.time())
+        else:
+            token = authenticator.authenticate(text, scope, now=time.time())
         refuse_digest(token)
         return token
 

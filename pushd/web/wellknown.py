@@ -32,6 +32,8 @@ class Limits(Struct, frozen=True, kw_only=True):
         sessions: Sessions of a mailbox.
         ttl: Seconds until a message expires, at most.
         dedup: Seconds a key is remembered, at least.
+        sender_rate: Deliveries of one sender in a minute; 0: any number.
+        mailbox_rate: Deliveries to one mailbox in a minute; 0: any number.
         deliver_token: Seconds a deliver token lives, at most.
         receive_token: Seconds a receive token lives, at most.
         ping_interval: Seconds between two pings of the server.
@@ -51,6 +53,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     sessions: int
     ttl: int
     dedup: int
+    sender_rate: int
+    mailbox_rate: int
     deliver_token: int
     receive_token: int
     ping_interval: int

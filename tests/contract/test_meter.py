@@ -1,7 +1,8 @@
 """What was done at all servers of one store is added up there, for the rate limits."""
 
 from tests.contract.conftest import Connect
-from tests.contract.stores import Server, until
+from tests.contract.stores import until
+from tests.stores import Server
 
 SLACK = 20.0
 """Seconds that a loaded machine may take between two lines of a test."""

@@ -27,6 +27,7 @@ from pushd.metrics import Metrics
 from pushd.owners import Owners, Policy
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Accepted, Delivery
+from pushd.rates import Rates
 from pushd.rules import Rules
 from tests.unit.fake_directory import APP, SERVER, FakeDirectory, names_of
 
@@ -62,7 +63,13 @@ class Shelf:
 class Door:
     """The way in to a shelf, as a test uses it."""
 
-    def __init__(self, policy: Policy = "open", *listed: str, lookups: int = 0) -> None:
+    def __init__(
+        self,
+        policy: Policy = "open",
+        *listed: str,
+        lookups: int = 0,
+        rates: Rates | None = None,
+    ) -> None:
         self.shelf = Shelf()
         self.metrics = Metrics()
         self.directory = FakeDirectory()
@@ -73,6 +80,7 @@ class Door:
             names=names,
             owners=Owners(policy, listed, names),
             rules=Rules(max_payload=10, max_ttl=MAX_TTL),
+            rates=rates,
             metrics=self.metrics,
         )
 
