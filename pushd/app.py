@@ -34,7 +34,8 @@ from pushd.web.health import Live, Ready, ShowMetrics
 from pushd.web.messages import GetMessages, PostAcks
 from pushd.web.parts import Parts
 from pushd.web.problems import Problems
-from pushd.web.wellknown import About, Limits, StreamByHttp, WellKnown
+from pushd.web.upgrade import StreamByHttp
+from pushd.web.wellknown import About, Limits, WellKnown
 
 log = logging.getLogger(__name__)
 

@@ -61,7 +61,7 @@ class Metrics:
         )
         self._sessions = Gauge(
             "pushd_sessions",
-            "Sessions that are open now.",
+            "Sessions that are open now: streams, event streams, requests that wait.",
             multiprocess_mode="livesum",
             registry=registry,
         )
@@ -97,7 +97,7 @@ class Metrics:
         )
         self._connects_refused = Counter(
             "pushd_connects_refused",
-            "Streams whose hello was refused, by reason: the code of the error.",
+            "Streams and event streams refused, by reason: the code of the error.",
             ["reason"],
             registry=registry,
         )
@@ -136,7 +136,7 @@ class Metrics:
         self._catchup_messages.inc(messages)
 
     def connect_refused(self, reason: str) -> None:
-        """Count a stream whose hello was refused, by the code of the error."""
+        """Count a stream, or event stream, that was refused, by the code of the error."""
         self._connects_refused.labels(reason).inc()
 
     # --- limits ----------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""How people talk to a server in tests: plain HTTP and a plain websocket."""
+"""How people talk to a server in tests: plain HTTP, a plain websocket, an event stream."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -12,6 +12,8 @@ from websockets.typing import Subprotocol
 
 from pushd.protocol.messages import SUBPROTOCOL
 from tests.harness import Person
+
+EVENTS = {"Accept": "text/event-stream"}
 
 
 async def open_mailbox(http: httpx2.AsyncClient, url: str, owner: Person) -> None:
@@ -99,5 +101,85 @@ async def listening(person: Person, url: str, **hello: object) -> AsyncIterator[
     """Open a session; `hello` holds more members of the first frame."""
     async with connected(url) as stream:
         await stream.send("hello", token=person.token("receive"), **hello)
+        stream.welcome = await stream.next("welcome")
+        yield stream
+
+
+class EventStream:
+    """An event stream, and what is said on it.
+
+    Attributes:
+        welcome: What the server said first, once it did.
+        cursor: The last id of an event, to go on from.
+        comments: Lines that are no events.
+    """
+
+    def __init__(self, answer: httpx2.Response):
+        self._lines = answer.aiter_lines()
+        self.welcome: dict[str, Any] = {}
+        self.cursor = ""
+        self.comments: list[str] = []
+
+    async def event(self) -> dict[str, str]:
+        """Return the fields of the next event.
+
+        Raises:
+            StopAsyncIteration: At the end of the stream.
+        """
+        fields: dict[str, str] = {}
+        while True:
+            line = await anext(self._lines)
+            name, _, value = line.partition(": ")
+            if line and not name.startswith(":") and name:
+                fields[name] = value
+            elif line:
+                self.comments.append(line)
+            elif fields:
+                self.cursor = fields.get("id", self.cursor)
+                return fields
+
+    async def next(self, *types: str) -> dict[str, Any]:
+        """Return the frame of the next event of one of these types, dropping others."""
+        while True:
+            fields = await self.event()
+            frame: dict[str, Any] = json.loads(fields["data"])
+            assert frame["type"] == fields["event"]
+            if frame["type"] in types:
+                return frame
+
+    async def payloads(self, count: int) -> list[str]:
+        """Return the payloads of the next messages."""
+        found: list[str] = []
+        while len(found) < count:
+            messages = (await self.next("messages"))["messages"]
+            found += [message["payload"] for message in messages]
+        return found
+
+    async def ended(self) -> bool:
+        """Read to the end."""
+        with suppress(StopAsyncIteration):
+            while True:
+                await self.event()
+        return True
+
+
+@asynccontextmanager
+async def reading_events(
+    http: httpx2.AsyncClient,
+    person: Person,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **query: str,
+) -> AsyncIterator[EventStream]:
+    """Open an event stream; `query` and more headers say from where."""
+    async with http.stream(
+        "GET",
+        "/v1/stream",
+        params=query,
+        headers={**person.receive(), **EVENTS, **(headers or {})},
+        timeout=30,
+    ) as answer:
+        assert answer.status_code == 200, await answer.aread()
+        stream = EventStream(answer)
         stream.welcome = await stream.next("welcome")
         yield stream

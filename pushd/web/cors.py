@@ -10,6 +10,8 @@ from collections.abc import Collection
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pushd.web.exchange import headers_of
+
 EXPOSED = b"Retry-After, Date, RateLimit, RateLimit-Policy"
 """Headers of an answer that a page may read, besides the few it always may."""
 
@@ -21,10 +23,9 @@ PREFLIGHT = (
 
 Headers = list[tuple[bytes, bytes]]
 
-ANY: Headers = [
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", EXPOSED),
-]
+EXPOSE = (b"access-control-expose-headers", EXPOSED)
+
+ANY: Headers = [(b"access-control-allow-origin", b"*"), EXPOSE]
 """What stands on every answer of a server that any origin may use."""
 
 
@@ -39,27 +40,17 @@ class Cors:
             origins: Web origins that are allowed; None: any.
         """
         self._app = app
-        exposed = (b"access-control-expose-headers", EXPOSED)
-        self._any: Headers | None = None
-        if origins is None:
-            self._any = ANY
-            return
-        # Without its Vary a cache would hand one origin's answer to another.
-        self._other: Headers = [(b"vary", b"Origin")]
-        self._listed: dict[bytes, Headers] = {
-            origin: [(b"access-control-allow-origin", origin), exposed, *self._other]
-            for origin in (origin.encode() for origin in origins)
-        }
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a preflight, or let the app answer and add the headers."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        ours = self._any
-        if ours is None:
-            origin = dict(scope["headers"]).get(b"origin", b"")
-            ours = self._listed.get(origin, self._other)
+        origin = b""
+        if self._origins is not None:
+            origin = headers_of(scope).get(b"origin", b"")
+        ours = headers_for(origin, self._origins)
 
         async def send_with_cors(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -72,6 +63,21 @@ class Cors:
             await send({"type": "http.response.body"})
         else:
             await self._app(scope, receive, send_with_cors)
+
+
+def headers_for(origin: bytes, origins: Collection[str] | None) -> Headers:
+    """Return what stands on an answer to this origin.
+
+    Args:
+        origin: As the request has it, empty without one.
+        origins: Web origins that are allowed; None: any.
+    """
+    if origins is None:
+        return ANY
+    vary = (b"vary", b"Origin")  # without it a cache would hand one's answer to another
+    if origin.decode("latin-1") not in origins:
+        return [vary]
+    return [(b"access-control-allow-origin", origin), EXPOSE, vary]
 
 
 def is_preflight(scope: Scope) -> bool:

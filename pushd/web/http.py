@@ -1,4 +1,7 @@
-"""uvicorn's HTTP connection, with the limits it lacks and a short way for deliveries.
+"""uvicorn's HTTP connection, with the limits it lacks and short ways for what is ours.
+
+Deliveries are answered from the parser's callbacks (`express.py`), and the socket of an
+event stream goes to `events.py`, as that of a websocket goes to `stream.py`.
 
 The limits are a head's size and a request's time. The parser underneath gathers header
 fields without end, and waits for them and for a body for ever, so that a few slow or
@@ -13,7 +16,8 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 
-from pushd.web import express
+from pushd.web import events, express
+from pushd.web.events import Events
 from pushd.web.express import Express
 from pushd.web.parts import Parts
 from pushd.web.websocket import WebSocket
@@ -35,6 +39,10 @@ _TOO_LARGE = (
 )
 
 
+class BehindEvents(Exception):
+    """A request came behind one for an event stream, whose answer does not end."""
+
+
 class Http(HttpToolsProtocol):
     """One HTTP connection, until it closes or is upgraded."""
 
@@ -43,6 +51,7 @@ class Http(HttpToolsProtocol):
     _begun = False
     _short_way = False
     _express: Express | None = None
+    _events: Events | None = None
     _head = 0
     _deadline: TimerHandle | None = None
 
@@ -73,6 +82,9 @@ class Http(HttpToolsProtocol):
         """Read on; what is still unfinished is timed, and a head is weighed."""
         self._begun = False
         super().data_received(data)
+        if self._events is not None:
+            self._begin_events(self._events)
+            return
         if not self._reading_head:
             if self._reading_body:
                 self._expect(BODY_SECONDS)
@@ -85,7 +97,13 @@ class Http(HttpToolsProtocol):
             self._expect(HEAD_SECONDS)
 
     def on_message_begin(self) -> None:
-        """Begin a head, without the scope that only the general path needs."""
+        """Begin a head, without the scope that only the general path needs.
+
+        Raises:
+            BehindEvents: If the answer before it never ends.
+        """
+        if self._events is not None:
+            raise BehindEvents
         self._reading_head = self._begun = True
         self._head = 0
         self.url = b""
@@ -99,9 +117,12 @@ class Http(HttpToolsProtocol):
         self._relax()
         if self.parser.should_upgrade() and self._should_upgrade():
             return  # the rest is `handle_websocket_upgrade`
-        if not (self._short_way and self.url == express.PATH and self._take_on()):
-            self._make_scope()
-            super().on_headers_complete()
+        if self._short_way and self.url == express.PATH and self._take_on():
+            return
+        if self.url.startswith(events.PATH) and self._expect_events():
+            return  # the rest is `_begin_events`
+        self._make_scope()
+        super().on_headers_complete()
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the socket over, with the request as the parser found it."""
@@ -111,6 +132,28 @@ class Http(HttpToolsProtocol):
         )
         method = self.parser.get_method()
         stream.take_over(self.transport, method, self.url, self.headers)
+
+    def _expect_events(self) -> bool:
+        """Take a request for an event stream; tell whether it is one."""
+        headers = dict(self.headers)
+        if (
+            self._is_busy()
+            or self.parser.get_method() != b"GET"
+            or self.url.partition(b"?")[0] != events.PATH
+            or not events.is_wanted(headers)
+            or not headers.keys().isdisjoint((b"content-length", b"transfer-encoding"))
+            or "hub" not in self.app_state
+        ):
+            return False
+        self._events = Events(cast(Parts, self.app_state), self.server_state, headers)
+        return True
+
+    def _begin_events(self, stream: Events) -> None:
+        """Hand the socket over, once the parser is done with what was read."""
+        self.connections.discard(self)
+        self.parser = None  # type: ignore[assignment] # as uvicorn does, for they hold each other
+        if not self.transport.is_closing():
+            stream.take_over(self.transport, self.url.partition(b"?")[2])
 
     def _make_scope(self) -> None:
         """Catch up on what uvicorn does when a connection and a head begin."""
@@ -152,6 +195,8 @@ class Http(HttpToolsProtocol):
         """End a request."""
         self._reading_body = False
         self._relax()
+        if self._events is not None:
+            return
         super().on_message_complete()
         if self._express is not None:
             posted, self._express = self._express, None

@@ -16,9 +16,8 @@ from pushd.protocol.messages import (
 )
 from pushd.web.exchange import answer
 from pushd.web.messages import MAX_LIMIT, MAX_WAIT
-from pushd.web.problems import UpgradeRequired
 
-FEATURES = ("batch", "digest", "long-poll", "names", "websocket")
+FEATURES = ("batch", "digest", "event-stream", "long-poll", "names", "websocket")
 """What of the protocol is served; a client may rely on no other part of it."""
 
 
@@ -93,21 +92,3 @@ class WellKnown:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with what the server is and allows."""
         await answer(send, 200, self._body)
-
-
-class StreamByHttp:
-    """`GET /v1/stream` without an upgrade, which only a websocket client gets far with."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Say how to come in.
-
-        Raises:
-            UpgradeRequired: Always.
-        """
-        accept = dict(scope["headers"]).get(b"accept", b"")
-        if b"text/event-stream" in accept.lower():
-            raise UpgradeRequired(
-                "This server sends no event streams yet; open a websocket here, or read "
-                "/v1/messages with `wait`."
-            )
-        raise UpgradeRequired("Open a websocket here: Upgrade: websocket, pushd.v1.")

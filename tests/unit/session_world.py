@@ -178,12 +178,17 @@ class World:
         self.commands: deque[Command] = deque()
         self.answers: deque[PageAnswer | OpenAnswer] = deque()
         self.session = make("s1", TERMS, now=NOW)
-        hello = Hello(token="t", window=window)
         if after is not None:
             self.client.start = MessageId(100, after)
-            hello.after = f"100-{after}"
-        self.carry_out(self.session.received(hello, NOW))
+        self.greet(window, None if after is None else f"100-{after}")
         self.carry_out(self.session.authenticated(BOB, NOW + 3600, NOW))
+
+    def greet(self, window: int, after: str | None) -> None:
+        """Say hello."""
+        hello = Hello(token="t", window=window)
+        if after is not None:
+            hello.after = after
+        self.carry_out(self.session.received(hello, NOW))
 
     def carry_out(self, commands: Commands) -> None:
         """Carry out what the session asks for; frames reach the client at once."""

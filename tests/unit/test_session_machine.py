@@ -39,6 +39,7 @@ class PerfectBus(RuleBasedStateMachine):
     """Every publication arrives, so no tail check may be needed."""
 
     make: type[ServerSession] = ServerSession
+    kind: type[World] = World
     world: World
     bus_first: bool
 
@@ -52,7 +53,7 @@ class PerfectBus(RuleBasedStateMachine):
         """A client says hello to a mailbox with a backlog."""
         self.bus_first = bus_first
         after = None if after is None or after > backlog else after
-        self.world = World(self.make, window=window, backlog=backlog, after=after)
+        self.world = self.kind(self.make, window=window, backlog=backlog, after=after)
 
     @rule(count=st.integers(1, 3))
     def accept(self, count: int) -> None:
