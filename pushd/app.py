@@ -20,6 +20,7 @@ from pushd.mailbox.redis import RedisMailboxes
 from pushd.metrics import Metrics
 from pushd.names import Names
 from pushd.owners import Owners
+from pushd.policies import Policies
 from pushd.protocol.session import Terms
 from pushd.rates import Rates
 from pushd.resolvers.compose import make_directory
@@ -33,9 +34,10 @@ from pushd.web.entrance import Entrance
 from pushd.web.health import Live, Ready, ShowMetrics
 from pushd.web.messages import GetMessages, PostAcks
 from pushd.web.parts import Parts
+from pushd.web.policy import PolicyOf
 from pushd.web.problems import Problems
 from pushd.web.upgrade import StreamByHttp
-from pushd.web.wellknown import About, Limits, WellKnown
+from pushd.web.wellknown import DIGEST_ONLY, FEATURES, About, Limits, WellKnown
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ def create_app(settings: Settings, *, store_url: str | None = None) -> Starlette
             Route("/v1/deliveries", Deliver(), methods=["POST"]),
             Route("/v1/messages", GetMessages(), methods=["GET"]),
             Route("/v1/acks", PostAcks(), methods=["POST"]),
+            Route("/v1/policy", PolicyOf(), methods=["GET", "PUT"]),
             Route("/v1/stream", StreamByHttp(), methods=["GET"]),
             Route("/.well-known/pushd", WellKnown(_about(settings)), methods=["GET"]),
             Route("/health/live", Live(), methods=["GET"]),
@@ -157,10 +160,12 @@ async def _start(settings: Settings, url: str, stack: AsyncExitStack) -> Parts:
     _flush_regularly(metrics, stack)
     names = await _names(settings, metrics, stack)
     owners = Owners(settings.mailboxes, settings.owners, names)
+    policies = Policies(mailboxes, names)
     authenticator = Authenticator(
         settings.public_url,
         deliver_lifetime=settings.deliver_token_lifetime,
         receive_lifetime=settings.receive_token_lifetime,
+        dedup=settings.dedup,
         cache_bytes=settings.token_cache_bytes,
     )
     rates = Rates(
@@ -177,15 +182,19 @@ async def _start(settings: Settings, url: str, stack: AsyncExitStack) -> Parts:
             mailboxes,
             names=names,
             owners=owners,
+            policies=policies,
             rules=Rules(max_payload=settings.max_payload, max_ttl=settings.max_ttl),
             rates=rates if settings.sender_rate or settings.mailbox_rate else None,
             metrics=metrics,
+            hide_mailboxes=settings.hide_mailboxes,
+            require_digest=settings.require_digest,
         ),
         hub=hub,
         mailboxes=mailboxes,
         metrics=metrics,
         names=names,
         owners=owners,
+        policies=policies,
         terms=Terms(settings.public_url, settings.ping_interval),
         origins=_origins(settings),
         drain_seconds=settings.drain_seconds,
@@ -230,6 +239,7 @@ def _about(settings: Settings) -> About:
     return About(
         server=settings.public_url,
         durability=settings.durability,
+        features=FEATURES + ((DIGEST_ONLY,) if settings.require_digest else ()),
         limits=Limits(
             payload=settings.max_payload,
             mailbox_messages=settings.max_mailbox_messages,

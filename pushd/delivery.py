@@ -14,14 +14,21 @@ from typing import Any, TypeVar, cast
 
 from msgspec import Struct
 
-from pushd.errors import PushdError, ResolverUnavailable, UnknownMailbox
+from pushd.errors import (
+    Forbidden,
+    PushdError,
+    ResolverUnavailable,
+    Unauthorized,
+    UnknownMailbox,
+)
 from pushd.identity.keys import validate_did
 from pushd.identity.names import is_name
 from pushd.identity.tokens import Token
-from pushd.mailbox.base import Entry, Mailboxes, Stored
+from pushd.mailbox.base import Entry, Mailboxes, Result, Stale, Stored
 from pushd.metrics import Metrics
 from pushd.names import Names
 from pushd.owners import Owners
+from pushd.policies import Policies
 from pushd.protocol.messages import Accepted, Delivery
 from pushd.rates import Rates, Standing
 from pushd.rules import Rules, idempotency_key, require_recipient
@@ -31,12 +38,19 @@ K = TypeVar("K")
 
 Outcome = Accepted | PushdError
 """What became of one delivery."""
-Result = Stored | PushdError
-"""What the store says of one entry."""
 Found = Mapping[str, str | PushdError]
 """Whose the names are that were not in memory: a DID, or why nobody's."""
 
 _NONE: Found = {}
+
+_NO_DIGEST = (
+    "This server takes a delivery only with a token for it alone: one with the `digest` of"
+    " the body, by POST /v1/deliveries; there is no such token on a stream."
+)
+_UNDECIDED = (
+    "The recipient's policy has names that cannot be looked up right now; with a key the"
+    " retry is safe."
+)
 
 
 class _Parcel(Struct, frozen=True, gc=False):
@@ -76,9 +90,12 @@ class Deliveries:
         mailboxes: Where accepted deliveries are stored.
         names: Finds recipients by name.
         owners: Knows which mailboxes a delivery may open.
+        policies: Looks up the names in a recipient's policy.
         rules: What a delivery must be.
         rates: How often may be delivered; None: as often as anybody likes.
         metrics: Counts what is accepted and what is refused.
+        hide_mailboxes: Whether to tell whom a policy refuses that there is no mailbox.
+        require_digest: Whether to take only what comes with a token for its one body.
     """
 
     def __init__(
@@ -87,16 +104,22 @@ class Deliveries:
         *,
         names: Names,
         owners: Owners,
+        policies: Policies,
         rules: Rules,
         rates: Rates | None,
         metrics: Metrics,
+        hide_mailboxes: bool = False,
+        require_digest: bool = False,
     ) -> None:
         self._mailboxes = mailboxes
         self._names = names
         self._owners = owners
+        self._policies = policies
         self._rules = rules
         self._rates = rates
         self._metrics = metrics
+        self._hide_mailboxes = hide_mailboxes
+        self._require_digest = require_digest
         self._tasks: set[Task[Any]] = set()
 
     def accept(
@@ -115,8 +138,11 @@ class Deliveries:
                 the idempotency key of every delivery that has none. None: no such token.
 
         Returns:
-            What became of each, in order. The future fails with `StoreUnavailable`.
+            What became of each, in order. The future fails with `StoreUnavailable`, or
+            with `Unauthorized` if only a token that stores at most once will do.
         """
+        if self._require_digest and body_key is None:
+            return self._refuse(Unauthorized(_NO_DIGEST), len(deliveries))
         if token.app is not None:  # else all its recipients are DIDs
             unknown = self._not_in_memory(token, deliveries)
             if unknown:
@@ -150,6 +176,13 @@ class Deliveries:
             stored.add_done_callback(partial(self._stored, batch))
         else:
             answer.set_result(cast(list[Outcome], batch.outcomes))
+        return answer
+
+    def _refuse(self, error: PushdError, count: int) -> Future[list[Outcome]]:
+        """Refuse deliveries as a whole."""
+        self._metrics.refused(error.code, count)
+        answer: Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        answer.set_exception(error)
         return answer
 
     # --- rates -----------------------------------------------------------------------
@@ -226,36 +259,61 @@ class Deliveries:
     def _stored(self, batch: _Batch, stored: Future[list[Result]]) -> None:
         if stored.cancelled():
             batch.answer.cancel()
-        elif error := stored.exception():
+            return
+        error = stored.exception()
+        if error is not None:
             self._fail(batch, error)
-        elif unopened := _unopened(batch, stored.result()):
-            self._start(self._open_first(batch, stored.result(), unopened))
+            return
+        results = stored.result()
+        if all(type(result) is Stored for result in results):  # as almost always
+            self._answer(batch, results)
+            return
+        if self._hide_mailboxes:
+            results = _hide(results)
+        if unready := _unready(batch, results):
+            self._start(self._make_ready(batch, results, unready))
         else:
-            self._answer(batch, stored.result())
+            self._answer(batch, results)
 
-    async def _open_first(
-        self, batch: _Batch, results: list[Result], unopened: Sequence[int]
+    async def _make_ready(
+        self, batch: _Batch, results: list[Result], unready: Sequence[int]
     ) -> None:
-        """Open mailboxes whose owners want them here, then store what is for them."""
-        mailboxes = {
-            batch.parcels[at].to: batch.parcels[at].entry.mailbox for at in unopened
-        }
+        """Do what mailboxes need before they can decide, then store what is for them."""
+        needs = {batch.parcels[at].to: at for at in unready}
+
+        async def prepare(name: str) -> PushdError | None:
+            at = needs[name]
+            return await self._prepare(batch.token, batch.parcels[at], results[at])
+
         try:
-            refused = await _each(
-                mailboxes, lambda name: self._open(batch.token, name, mailboxes[name])
-            )
-            for at in unopened:
+            refused = await _each(needs, prepare)
+            for at in unready:
                 results[at] = refused[batch.parcels[at].to] or results[at]
-            again = [at for at in unopened if refused[batch.parcels[at].to] is None]
+            again = [at for at in unready if refused[batch.parcels[at].to] is None]
             if again:
                 entries = [batch.parcels[at].entry for at in again]
                 stored = await self._mailboxes.accept(entries)
+                if self._hide_mailboxes:
+                    stored = _hide(stored)
                 for at, result in zip(again, stored, strict=True):
                     results[at] = result
-        except PushdError as error:
+        except Exception as error:  # whatever it is, somebody waits for an answer
             self._fail(batch, error)
         else:
             self._answer(batch, results)
+
+    async def _prepare(
+        self, token: Token, parcel: _Parcel, result: Result
+    ) -> PushdError | None:
+        """Make a mailbox ready, or return why it is not."""
+        mailbox = parcel.entry.mailbox
+        if not isinstance(result, Stale):
+            return await self._open(token, parcel.to, mailbox)
+        try:
+            await self._policies.refresh(mailbox)
+        except PushdError as error:
+            return error
+        return None
 
     async def _open(self, token: Token, name: str, mailbox: str) -> PushdError | None:
         """Open a mailbox, or return why it stays closed."""
@@ -283,6 +341,8 @@ class Deliveries:
             batch.answer.set_result(cast(list[Outcome], batch.outcomes))
 
     def _outcome(self, entry: Entry, result: Result) -> Outcome:
+        if isinstance(result, Stale):
+            result = ResolverUnavailable(_UNDECIDED)
         if isinstance(result, PushdError):
             self._metrics.refused(result.code)
             return result
@@ -297,14 +357,24 @@ class Deliveries:
         return task
 
 
-def _unopened(batch: _Batch, results: Sequence[Result]) -> list[int]:
-    """Return which parcels found no mailbox, though they are addressed by name."""
-    if batch.token.app is None:
-        return []
+def _unready(batch: _Batch, results: Sequence[Result]) -> list[int]:
+    """Return which parcels found a mailbox that is not open yet, or cannot decide."""
+    named = batch.token.app is not None
     return [
         at
         for at, (parcel, result) in enumerate(zip(batch.parcels, results, strict=True))
-        if isinstance(result, UnknownMailbox) and is_name(parcel.to)
+        if isinstance(result, Stale)
+        or (named and isinstance(result, UnknownMailbox) and is_name(parcel.to))
+    ]
+
+
+def _hide(results: Sequence[Result]) -> list[Result]:
+    """Let no mailbox be found out whose owner does not let this sender write.
+
+    What is done from here on is the same as if there were none, so that it takes as long.
+    """
+    return [
+        UnknownMailbox() if isinstance(result, Forbidden) else result for result in results
     ]
 
 

@@ -110,13 +110,14 @@ class Names:
             _unknown(error)
         return None if identity is None else identity.did
 
-    async def find(self, name: str, app: str, *, asker: str) -> str:
+    async def find(self, name: str, app: str, *, asker: str, anew: bool = False) -> str:
         """Find out whose name it is.
 
         Args:
             name: The recipient's.
             app: Web origin it belongs to.
             asker: DID of who wants to know.
+            anew: Not from memory, unless that is some seconds old.
 
         Raises:
             BadRequest: If it is no name.
@@ -124,6 +125,8 @@ class Names:
             RateLimited: If the asker had too many names looked up.
             ResolverUnavailable: If nobody can tell right now.
         """
+        if anew:
+            self._directory.forget(name, app)
         did = self.mailbox(name, app)
         if did is not None:
             return did

@@ -1,7 +1,7 @@
-"""Who may have a mailbox here: the one place that knows the server's policy for owners.
+"""Who may have a mailbox here: the one place that knows whose the server opens.
 
-The policy governs openings alone: who has a mailbox keeps the way to what is in it, also
-when the policy would not open it any more, for nothing accepted may be lost.
+That governs openings alone: who has a mailbox keeps the way to what is in it, also where
+it would not be opened any more, for nothing accepted may be lost.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from typing import Literal
 from pushd.identity.tokens import Token
 from pushd.names import Names
 
-Policy = Literal["open", "declared", "listed"]
+Openings = Literal["open", "declared", "listed"]
 """Whose mailbox is opened: everyone's; of those whose contact document names this server;
 of those on a list."""
 
@@ -22,19 +22,21 @@ class Owners:
     """The identities for whom a mailbox is opened.
 
     Args:
-        policy: Whose mailbox is opened.
-        listed: DIDs, for the policy `listed`.
+        openings: Whose mailbox is opened.
+        listed: DIDs, for `listed`.
         names: Finds out what an identity's own documents say.
     """
 
-    def __init__(self, policy: Policy, listed: Iterable[str], names: Names) -> None:
-        self._policy = policy
+    def __init__(self, openings: Openings, listed: Iterable[str], names: Names) -> None:
+        self._openings = openings
         self._listed = frozenset(listed)
         self._names = names
 
     def welcome(self, did: str) -> bool:
         """Tell whether a mailbox may be opened for an identity that nobody vouches for."""
-        return self._policy == "open" or (self._policy == "listed" and did in self._listed)
+        return self._openings == "open" or (
+            self._openings == "listed" and did in self._listed
+        )
 
     async def may_open(self, token: Token) -> bool:
         """Tell whether an owner who comes with this receive token may open a mailbox.
@@ -45,7 +47,7 @@ class Owners:
         """
         if self.welcome(token.did):
             return True
-        if self._policy != "declared" or token.name is None or token.app is None:
+        if self._openings != "declared" or token.name is None or token.app is None:
             return False
         return await self._names.declares(token.name, token.app, token.did, asker=token.did)
 
@@ -65,6 +67,6 @@ class Owners:
             RateLimited: If the sender had too many names looked up.
             ResolverUnavailable: If the documents cannot be read right now.
         """
-        if self._policy == "listed" and did not in self._listed:
+        if self._openings == "listed" and did not in self._listed:
             return False
         return await self._names.declares(name, app, did, asker=asker)

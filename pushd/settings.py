@@ -111,6 +111,14 @@ class Settings(BaseModel):
     """Web origins whose pages may use this server, with commas between them; `*` is any,
     which is safe because no cookie ever counts."""
 
+    hide_mailboxes: bool = False
+    """Whether a sender whom a recipient's policy refuses is told that there is no mailbox,
+    so that nobody finds out who has one."""
+
+    require_digest: bool = False
+    """Whether each delivery needs a token for it alone, with the digest of its body; then
+    there are none over the stream."""
+
     max_payload: int = Field(default=4096, ge=1, le=4096)
     """Bytes of the largest payload."""
 

@@ -15,7 +15,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"identity"}),
     frozenset({"allowance", "mailbox", "metrics", "resolvers"}),
     frozenset({"names", "rates"}),
-    frozenset({"owners", "rules"}),
+    frozenset({"owners", "policies", "rules"}),
     frozenset({"delivery", "hub"}),
     frozenset({"web"}),
     frozenset({"settings", "ports", "logs", "keyfiles"}),

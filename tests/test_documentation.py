@@ -65,6 +65,8 @@ def test_every_setting_is_documented_with_its_default() -> None:
         default = field.default
         if isinstance(default, tuple):
             default = ",".join(default)
+        elif isinstance(default, bool):
+            default = str(default).lower()
         known = default not in (None, "", PydanticUndefined)
         expected[variable(name)] = f"`{default}`" if known else ""
     written = {name: cells[0] for name, cells in table("settings.md").items()}

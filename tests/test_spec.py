@@ -39,6 +39,7 @@ STRUCTS: dict[str, type] = {
     "bodies/acks.json": messages.Acks,
     "bodies/batch.json": messages.Batch,
     "bodies/delivery.json": messages.Delivery,
+    "bodies/policy.json": messages.Policy,
     "bodies/problem.json": problems.Document,
     "bodies/removed.json": messages.Removed,
     "bodies/unread.json": messages.Unread,

@@ -18,7 +18,8 @@ PANELS: Mapping[str, tuple[str, ...]] = {
     "Network": ("host", "port", "public_url", "allowed_origins"),
     "Store": ("data_dir", "redis_url", "durability"),
     "Mailboxes": (
-        *("mailboxes", "owners", "max_payload", "max_mailbox_messages"),
+        *("mailboxes", "owners", "hide_mailboxes"),
+        *("max_payload", "max_mailbox_messages"),
         *("max_mailbox_bytes", "max_sessions", "max_ttl", "dedup"),
     ),
     "Names": ("names_api", "bns_api", "names_file", "dev_hosts", "lookups"),
@@ -51,7 +52,12 @@ def _metavar(field: FieldInfo) -> str:
     choices = get_args(field.annotation)
     if choices and all(isinstance(choice, str) for choice in choices):
         return "|".join(choices)
-    kinds: dict[Any, str] = {int: "NUMBER", Path: "DIRECTORY", str: "TEXT"}
+    kinds: dict[Any, str] = {
+        bool: "true|false",
+        int: "NUMBER",
+        Path: "DIRECTORY",
+        str: "TEXT",
+    }
     return kinds.get(field.annotation, "TEXT")
 
 
@@ -59,6 +65,8 @@ def _default(field: FieldInfo) -> str | bool:
     default = field.default
     if default in (None, PydanticUndefined, ()):
         return False
+    if isinstance(default, bool):
+        return str(default).lower()
     return ",".join(default) if isinstance(default, tuple) else str(default)
 
 

@@ -23,6 +23,8 @@ class Authenticator:
         audience: The server's canonical URL, which tokens must name.
         deliver_lifetime: Seconds a token with scope `deliver` may live.
         receive_lifetime: Seconds a token with scope `receive` may live.
+        dedup: Seconds a key is remembered at least: a token with a digest is one, and
+            has to end before it is forgotten.
         leeway: Seconds by which clocks may differ.
         cache_bytes: Memory for remembered tokens, estimated; 0 remembers none.
     """
@@ -33,12 +35,14 @@ class Authenticator:
         *,
         deliver_lifetime: int,
         receive_lifetime: int,
+        dedup: int,
         leeway: int = 30,
         cache_bytes: int,
     ):
         self._audience = audience
         self._lifetimes = {"deliver": deliver_lifetime, "receive": receive_lifetime}
         self._leeway = leeway
+        self._digest_lifetime = dedup - 2 * leeway
         # Two generations: when the young one has its half of the memory it becomes the
         # old one, and what nobody showed since the last such turn is forgotten.
         self._young: dict[str, Token] = {}
@@ -97,6 +101,10 @@ class Authenticator:
                     f"A token with scope {scope} lives at most "
                     f"{self._lifetimes[scope]} seconds here."
                 )
+        if token.digest is not None and lifetime > self._digest_lifetime:
+            raise Unauthorized(
+                f"A token with digest lives at most {self._digest_lifetime} seconds here."
+            )
 
     def _remember(self, token: str, known: Token) -> None:
         size = _estimate(token, known)

@@ -6,8 +6,10 @@ one server allows is checked by `authenticator.py`.
 """
 
 import re
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from hashlib import sha256
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -102,6 +104,12 @@ def make_token(
         digest=_optional(digest),
     )
     return jws.sign(key, msgspec.json.encode(claims))
+
+
+def digest_of(body: bytes) -> str:
+    """Return the `digest` of a token that is for this body alone."""
+    digest = urlsafe_b64encode(sha256(body).digest()).rstrip(b"=").decode()
+    return f"sha-256:{digest}"
 
 
 def verify(token: str, *, now: float, leeway: float = 30) -> Token:

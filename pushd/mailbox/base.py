@@ -51,6 +51,27 @@ class Stored(Struct, frozen=True, gc=False):
     duplicate: bool
 
 
+class Stale(Struct, frozen=True, gc=False):
+    """Nothing was stored: who the names in the mailbox's policy are must be found out."""
+
+
+class Verdicts(Struct, frozen=True):
+    """A mailbox's policy, as far as the store decides by it.
+
+    Attributes:
+        record: Of what the verdicts were made; the store only keeps it. Not empty.
+        others: Whether those may write of whom nothing is said.
+        senders: Of whom something is said, by DID: whether they may write; None: nobody
+            can tell.
+        fresh: Seconds until the names in it are stale; 0: there are none.
+    """
+
+    record: bytes
+    others: bool
+    senders: Mapping[str, bool | None]
+    fresh: int = 0
+
+
 class Quota(NamedTuple):
     """Limits of every mailbox.
 
@@ -63,6 +84,10 @@ class Quota(NamedTuple):
     messages: int
     bytes: int
     dedup: int
+
+
+Result = Stored | PushdError | Stale
+"""What became of an entry."""
 
 
 class Opened(Struct, frozen=True, gc=False):
@@ -143,12 +168,12 @@ class Mailboxes(Protocol):
     durability: str
     """What an accepted message survives: `memory`, `fsync` or `replicated`."""
 
-    def accept(self, entries: Sequence[Entry]) -> Future[list[Stored | PushdError]]:
+    def accept(self, entries: Sequence[Entry]) -> Future[list[Result]]:
         """Store messages, each in its mailbox, and publish them.
 
         The result has one item for each entry, in order: where it is stored, or
-        `UnknownMailbox`, `MailboxFull` (nothing was stored) or `KeyConflict`. One
-        refused entry never spoils the others.
+        `UnknownMailbox`, `Forbidden` by the mailbox's policy, `MailboxFull` (nothing was
+        stored), `KeyConflict`, or `Stale`. One refused entry never spoils the others.
         """
 
     def open(
@@ -183,6 +208,21 @@ class Mailboxes(Protocol):
         Idempotent; an id that is not there is no error. An `upto` of an older epoch
         removes what is left of that epoch up to it, one above the tail nothing. What was
         removed is published as `acknowledged`, with `origin`. `UnknownMailbox` if the
+        mailbox is not there.
+        """
+
+    def policy(self, mailbox: str) -> Future[bytes]:
+        """Tell the record of a mailbox's policy, empty if it has none.
+
+        `UnknownMailbox` if the mailbox is not there.
+        """
+
+    def set_policy(
+        self, mailbox: str, verdicts: Verdicts | None, *, instead: bytes = b""
+    ) -> Future[None]:
+        """Give a mailbox a policy, or take it away; it counts from the next delivery on.
+
+        With `instead`, only if its policy still has this record. `UnknownMailbox` if the
         mailbox is not there.
         """
 

@@ -12,7 +12,7 @@ from pushd.errors import ConfigurationError
 from pushd.mailbox.connection import Connection, Unavailable
 
 OLDEST = (7, 0)
-LIBRARY = "pushd_v2"
+LIBRARY = "pushd_v3"
 """Name of the library of mailboxes, and prefix of its functions. Two releases share a store
 as long as they agree on it: a change of what a function takes, answers or keeps changes the
 number."""

@@ -1,4 +1,4 @@
-#!lua name=pushd_v2
+#!lua name=pushd_v3
 --[[
 Every step of a mailbox that must be atomic, as one library of functions.
 
@@ -28,6 +28,13 @@ by a scan of at most SWEEP entries a call. Below a quarter it is light again. A 
 mailbox *refuses* until it has drained below half, a sender over its share until that
 share has drained below half; what was refused is counted for the owner to learn.
 
+Policy. The owner's word on who may write stands in a hash, a verdict for each sender and
+one for all others; the state says whether there is one, so that a mailbox without it pays
+nothing. Who may not write is refused before any quota is looked at. A policy may name
+people: who they are is found out elsewhere, and counts until the time that stands beside
+it; then `accept` answers STALE, the caller finds out, writes it here and asks again. Where
+somebody is allowed, all others together get four fifths of the quota.
+
 Idempotency. The keys a mailbox remembers are in one hash for each stretch of `dedup`
 seconds; a key is looked up in the current and the previous one. Each expires by itself.
 
@@ -44,7 +51,11 @@ all that belongs to a mailbox lies in one Cluster slot:
   pushd:{<did>}:x         sorted set of ids by expiry: the exceptions to the chain
   pushd:{<did>}:k:<n>     hash of the n-th stretch: hash of sender and key -> digest, id
   pushd:{<did>}:q         hash, only when heavy: n:<sender> messages, b:<sender> bytes,
-                          r:<sender> refused for its share, @ the last id counted
+                          r:<sender> refused for its share, the same of * for all who
+                          are not allowed, @ the last id counted
+  pushd:{<did>}:p         hash, the policy: by sender + may write, - may not, ? nobody can
+                          tell; * the same of all others, # how many may, @ when the
+                          names are stale, = the record of which all this was made
   pushd:{<did>}:o         hash, the overflow: refused, since, told (refused when the owner
                           was told), next (first refusal after that), said (published)
 ]]
@@ -57,6 +68,8 @@ local DAY = 86400
 local MEMORY = 90 * DAY -- an empty mailbox that nobody used is forgotten after this
 local NEVER = 2 ^ 53
 local MOST = 1000       -- arguments passed to one command, at most
+local ONE = 0.5         -- of its quota a mailbox holds from one sender, at most
+local OTHERS = 0.8      -- and from all together who are not allowed, if some are
 
 local DIGEST = 8        -- bytes of the payload's digest in front of a remembered id
 
@@ -68,6 +81,8 @@ local SHARE = 4
 local KEYS_FULL = 5
 local MORE = 6
 local DONE = 7
+local FORBIDDEN = 8
+local STALE = 9
 
 -- Bound by the first call: no library can be had while this one is loading.
 local call, try, format, match, pack_state, unpack_state
@@ -119,12 +134,14 @@ end
 -- keys        how many keys are remembered
 -- past, odd, heavy, refusing, overflow  flags: the previous stretch has keys; there are
 --             exceptions to the chain; shares are counted; full; there is an overflow
-local STATE = '<c16dddddddddBBBBB'
+-- policy      0 none, 1 there is one, 2 one that allows somebody by name or key
+local STATE = '<c16dddddddddBBBBBB'
+local SIZE = 16 + 9 * 8 + 6
 
 -- The one mailbox at hand, in variables: a field of a table is several times as dear.
 local m_key, m_stream, m_changed, m_renewed
 local m_source, m_epoch, m_seq, m_latest, m_due, m_kept, m_count, m_bytes, m_stretch,
-  m_keys, m_past, m_odd, m_heavy, m_refusing, m_overflow
+  m_keys, m_past, m_odd, m_heavy, m_refusing, m_overflow, m_policy
 
 -- The packed states of the running call, by key; one command reads those of all its keys.
 local states
@@ -145,10 +162,18 @@ end
 local function load(key)
   local packed = states[key]
   if not packed then return false end
+  -- An older release wrote less; what it did not know is zero.
+  if #packed < SIZE then packed = packed .. string.rep('\0', SIZE - #packed) end
   m_key, m_stream, m_changed, m_renewed = key, key .. ':s', false, false
   m_source, m_epoch, m_seq, m_latest, m_due, m_kept, m_count, m_bytes, m_stretch, m_keys,
-    m_past, m_odd, m_heavy, m_refusing, m_overflow = unpack_state(STATE, packed)
+    m_past, m_odd, m_heavy, m_refusing, m_overflow, m_policy = unpack_state(STATE, packed)
   return true
+end
+
+-- What the state says of a policy, by the policy itself.
+local function policy_of()
+  local allowed = call('HGET', m_key .. ':p', '#')
+  return not allowed and 0 or allowed == '0' and 1 or 2
 end
 
 local function create(key)
@@ -156,13 +181,15 @@ local function create(key)
   m_source, m_epoch, m_seq, m_latest, m_due, m_kept = '', 0, 0, 0, NEVER, 0
   m_count, m_bytes, m_stretch, m_keys = 0, 0, 0, 0
   m_past, m_odd, m_heavy, m_refusing, m_overflow = 0, 0, 0, 0, 0
+  m_policy = policy_of()
   return true
 end
 
 local function save()
   if not m_changed then return end
   local packed = pack_state(STATE, m_source, m_epoch, m_seq, m_latest, m_due, m_kept,
-    m_count, m_bytes, m_stretch, m_keys, m_past, m_odd, m_heavy, m_refusing, m_overflow)
+    m_count, m_bytes, m_stretch, m_keys, m_past, m_odd, m_heavy, m_refusing, m_overflow,
+    m_policy)
   if m_renewed then
     call('SET', m_key .. ':m', packed, 'EXAT', m_kept + DAY + MEMORY)
   else
@@ -180,6 +207,10 @@ local function parse(id)
   return tonumber(epoch), tonumber(seq)
 end
 
+local function keep_policy()
+  call('EXPIREAT', m_key .. ':p', m_kept + 2 * DAY + MEMORY)
+end
+
 -- Let the keys live for as long as a message may, and then some, renewed once a day.
 local function keep()
   local horizon = m_latest > now and m_latest or now
@@ -189,6 +220,7 @@ local function keep()
   call('EXPIREAT', m_stream, gone)
   if m_odd == 1 then call('EXPIREAT', m_key .. ':x', gone) end
   if m_heavy == 1 then call('EXPIREAT', m_key .. ':q', gone) end
+  if m_policy > 0 then keep_policy() end
 end
 
 local function expiry(message)
@@ -238,6 +270,17 @@ local function counted(id, last)
   return epoch < last_epoch or (epoch == last_epoch and seq <= last_seq)
 end
 
+-- Add to what is counted of a sender, and of those together who are not allowed.
+local function count_share(sender, messages, bytes)
+  local shares = m_key .. ':q'
+  call('HINCRBY', shares, 'n:' .. sender, messages)
+  call('HINCRBY', shares, 'b:' .. sender, bytes)
+  if m_policy == 2 and call('HGET', m_key .. ':p', sender) ~= '+' then
+    call('HINCRBY', shares, 'n:*', messages)
+    call('HINCRBY', shares, 'b:*', bytes)
+  end
+end
+
 -- Take entries out of the stream and out of all that is kept about them.
 local function remove(entries)
   if #entries == 0 then return 0 end
@@ -246,9 +289,7 @@ local function remove(entries)
   for i, entry in ipairs(entries) do
     ids[i] = entry[1]
     if last and counted(entry[1], last) then
-      local sender, size = sender_of(entry[2][2]), #entry[2][2]
-      call('HINCRBY', m_key .. ':q', 'n:' .. sender, -1)
-      call('HINCRBY', m_key .. ':q', 'b:' .. sender, -size)
+      count_share(sender_of(entry[2][2]), -1, -#entry[2][2])
     end
   end
   if m_odd == 1 then call('ZREM', m_key .. ':x', unpack(ids)) end
@@ -322,6 +363,16 @@ local function settled()
     and call('EXISTS', m_stream) == 1
 end
 
+--- Policy ----------------------------------------------------------------------------
+
+-- Why the owner's policy keeps a message out, or nil.
+local function verdict(body)
+  local policy = call('HMGET', m_key .. ':p', sender_of(body), '*', '@')
+  local said = policy[1] or policy[2]
+  if said == '?' or (policy[3] and now >= tonumber(policy[3])) then return STALE end
+  return said == '-' and FORBIDDEN or nil
+end
+
 --- Quota -----------------------------------------------------------------------------
 
 -- Count the senders of at most SWEEP more entries.
@@ -331,32 +382,41 @@ local function count_senders()
   local from = last and '(' .. last or '-'
   local entries = call('XRANGE', m_stream, from, '+', 'COUNT', SWEEP)
   for _, entry in ipairs(entries) do
-    local sender = sender_of(entry[2][2])
-    call('HINCRBY', shares, 'n:' .. sender, 1)
-    call('HINCRBY', shares, 'b:' .. sender, #entry[2][2])
+    count_share(sender_of(entry[2][2]), 1, #entry[2][2])
     last = entry[1]
   end
   if last then call('HSET', shares, '@', last) end
   if from == '-' then call('EXPIREAT', shares, m_kept + 2 * DAY) end
 end
 
-local function share_refused(body)
-  count_senders()
-  local shares, sender = m_key .. ':q', sender_of(body)
+-- Whether a message is too much for a sender, or for `*`, who may have a part of the quota.
+local function over_share(sender, size, part)
+  local shares = m_key .. ':q'
   local share = call('HMGET', shares, 'n:' .. sender, 'b:' .. sender, 'r:' .. sender)
   local count, bytes = tonumber(share[1] or 0), tonumber(share[2] or 0)
-  if count + 1 > math.max(1, limits.half_messages) or bytes + #body > limits.half_bytes then
+  local messages, room = part * limits.messages, part * limits.bytes
+  if count + 1 > math.max(1, messages) or bytes + size > room then
     call('HSET', shares, 'r:' .. sender, 1)
     return true
   end
   if not share[3] then return false end
-  if count >= limits.quarter_messages or bytes >= limits.quarter_bytes then return true end
+  if count >= messages / 2 or bytes >= room / 2 then return true end
   call('HDEL', shares, 'r:' .. sender)
   return false
 end
 
--- Why there is no room for this message, or nil.
+local function share_refused(body)
+  count_senders()
+  local sender, size = sender_of(body), #body
+  if over_share(sender, size, ONE) then return true end
+  return m_policy == 2 and call('HGET', m_key .. ':p', sender) ~= '+'
+    and over_share('*', size, OTHERS)
+end
+
+-- Why this message may not be stored, or nil.
 local function refusal(body)
+  local barred = m_policy > 0 and verdict(body)
+  if barred then return barred end
   local size = #body
   if m_heavy == 0 and m_count + 1 <= limits.half_messages
     and m_bytes + size <= limits.half_bytes then
@@ -478,6 +538,7 @@ local function store(body, ttl, hash, digest)
     end
     if m_keys >= limits.keys then refused = refused or KEYS_FULL end
   end
+  if refused == FORBIDDEN or refused == STALE then return refused end
   if refused then return refuse(refused) end
 
   local ends, expires = ending(ttl)
@@ -687,6 +748,63 @@ local function acknowledge(keys, args)
   return replies
 end
 
+--- policy, set_policy ----------------------------------------------------------------
+
+-- Read policies.
+-- Answers: UNKNOWN, or the record of the policy, '' without one.
+local function policy(keys)
+  begin_with(keys)
+  local replies = {}
+  for i, key in ipairs(keys) do
+    replies[i] = load(key) and (call('HGET', key .. ':p', '=') or '') or UNKNOWN
+  end
+  return replies
+end
+
+-- Write another policy in place of the one there is, from the argument at `n` on: record,
+-- verdict on all others, how many are allowed, how many verdicts, and those.
+local function replace_policy(args, n)
+  local policy, last = m_key .. ':p', n + 3 + 2 * args[n + 3]
+  call('DEL', policy)
+  if args[n] ~= '' then
+    call('HSET', policy, '=', args[n], '*', args[n + 1], '#', args[n + 2])
+  end
+  for first = n + 4, last, MOST do
+    call('HSET', policy, unpack(args, first, math.min(first + MOST - 1, last)))
+  end
+  -- Who counts as one of the others may have changed: count anew.
+  if m_heavy == 1 then call('DEL', m_key .. ':q') end
+  m_policy, m_changed = policy_of(), true
+end
+
+-- Set policies.
+-- Header: as accept.
+-- For each key: the record that is to be replaced, '' for whatever there is; seconds until
+-- the names are stale, 0 for never; then as `replace_policy`: '', '', 0, 0 for no policy.
+-- Answers: UNKNOWN or 'OK', also if another record stands there meanwhile.
+local function set_policy(keys, args)
+  begin_with(keys)
+  limit(args)
+  local replies, n = {}, 4
+  for i, key in ipairs(keys) do
+    local instead, fresh, record = args[n], tonumber(args[n + 1]), args[n + 2]
+    replies[i] = UNKNOWN
+    if load(key) then
+      settle()
+      local had = call('HGET', key .. ':p', '=') or ''
+      if instead == '' or instead == had then
+        if record ~= had then replace_policy(args, n + 2) end
+        if fresh > 0 then call('HSET', key .. ':p', '@', now + fresh) end
+        if m_policy > 0 then keep_policy() end
+      end
+      save()
+      replies[i] = 'OK'
+    end
+    n = n + 6 + 2 * args[n + 5]
+  end
+  return replies
+end
+
 --- told, tick ------------------------------------------------------------------------
 
 -- Note how many refusals the owner was told of; forget them once accepting again.
@@ -741,16 +859,19 @@ local function tick(keys, args)
 end
 
 -- Without allow-oom a full store could not be emptied.
-redis.register_function{function_name = 'pushd_v2_accept', callback = accept}
+redis.register_function{function_name = 'pushd_v3_accept', callback = accept}
 redis.register_function{
-  function_name = 'pushd_v2_open', callback = open, flags = {'allow-oom'}}
+  function_name = 'pushd_v3_open', callback = open, flags = {'allow-oom'}}
 redis.register_function{
-  function_name = 'pushd_v2_read', callback = read, flags = {'no-writes'}}
+  function_name = 'pushd_v3_read', callback = read, flags = {'no-writes'}}
 redis.register_function{
-  function_name = 'pushd_v2_tails', callback = tails, flags = {'no-writes'}}
+  function_name = 'pushd_v3_tails', callback = tails, flags = {'no-writes'}}
 redis.register_function{
-  function_name = 'pushd_v2_acknowledge', callback = acknowledge, flags = {'allow-oom'}}
+  function_name = 'pushd_v3_acknowledge', callback = acknowledge, flags = {'allow-oom'}}
 redis.register_function{
-  function_name = 'pushd_v2_told', callback = told, flags = {'allow-oom'}}
+  function_name = 'pushd_v3_policy', callback = policy, flags = {'no-writes'}}
+redis.register_function{function_name = 'pushd_v3_set_policy', callback = set_policy}
 redis.register_function{
-  function_name = 'pushd_v2_tick', callback = tick, flags = {'allow-oom'}}
+  function_name = 'pushd_v3_told', callback = told, flags = {'allow-oom'}}
+redis.register_function{
+  function_name = 'pushd_v3_tick', callback = tick, flags = {'allow-oom'}}

@@ -22,8 +22,9 @@ from pushd.mailbox.base import (
     Opened,
     Page,
     Quota,
-    Stored,
+    Result,
     Subscriber,
+    Verdicts,
 )
 from pushd.mailbox.checks import DURABILITIES, LIBRARY, LIMITS, check
 from pushd.mailbox.coalesce import Coalescer, Done, settle
@@ -40,6 +41,7 @@ from pushd.mailbox.translation import (
     page,
     parse_id,
     payload_digest,
+    policy_arguments,
     refusal,
     stored,
 )
@@ -96,7 +98,7 @@ class RedisMailboxes:
             )
         self.durability: str = durability
         header = (quota.messages, quota.bytes, quota.dedup)
-        counting = ("accept", "open", "acknowledge", "told")
+        counting = ("accept", "open", "acknowledge", "set_policy", "told")
         self._loop = asyncio.get_running_loop()
         self._commands = Coalescer(
             {f"{LIBRARY}_{name}": header for name in counting}, observe
@@ -145,9 +147,9 @@ class RedisMailboxes:
 
     # --- deliveries ----------------------------------------------------------------------
 
-    def accept(self, entries: Sequence[Entry]) -> asyncio.Future[list[Stored | PushdError]]:
+    def accept(self, entries: Sequence[Entry]) -> asyncio.Future[list[Result]]:
         """Store messages, each in its mailbox, and publish them; see `base.Mailboxes`."""
-        future: asyncio.Future[list[Stored | PushdError]] = self._loop.create_future()
+        future: asyncio.Future[list[Result]] = self._loop.create_future()
         if not entries:
             future.set_result([])
             return future
@@ -299,6 +301,23 @@ class RedisMailboxes:
         else:
             settle(future, Acknowledged(removed + count, unread))
 
+    def policy(self, mailbox: str) -> asyncio.Future[bytes]:
+        """Tell the record of a mailbox's policy; see `base.Mailboxes`."""
+        future: asyncio.Future[bytes] = self._loop.create_future()
+        self._one("policy", mailbox, (), future, partial(settle, future))
+        return future
+
+    def set_policy(
+        self, mailbox: str, verdicts: Verdicts | None, *, instead: bytes = b""
+    ) -> asyncio.Future[None]:
+        """Give a mailbox a policy, or take it away; see `base.Mailboxes`."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        args = policy_arguments(verdicts, instead)
+        size = sum(len(arg) for arg in args if not isinstance(arg, int))
+        done = partial(_done, future)
+        self._one("set_policy", mailbox, args, future, done, size=size)
+        return future
+
     def told(self, mailbox: str, overflow: Overflow) -> None:
         """Note that the owner was told of this overflow; see `base.Mailboxes`."""
         self._call("told", [channel_of(mailbox)], [overflow.refused], _ignore)
@@ -352,6 +371,7 @@ class RedisMailboxes:
         done: Callable[[list[Any]], None],
         *,
         touched: Callable[[], None] | None = None,
+        size: int = 0,
     ) -> None:
         """Call a function over one mailbox; fail the future if there is no result.
 
@@ -362,9 +382,10 @@ class RedisMailboxes:
             future: Who waits for the result.
             done: Called with the answer.
             touched: Asks again, after the mailbox was brought in order.
+            size: Bytes of the arguments, where they are large.
         """
         answered = partial(self._answered, mailbox, future, done, touched)
-        self._call(function, [channel_of(mailbox)], args, answered)
+        self._call(function, [channel_of(mailbox)], args, answered, size=size)
 
     def _answered(
         self,
@@ -400,7 +421,7 @@ class RedisMailboxes:
 
 
 def _accepted(
-    future: asyncio.Future[list[Stored | PushdError]], answers: list[Any] | PushdError
+    future: asyncio.Future[list[Result]], answers: list[Any] | PushdError
 ) -> None:
     if isinstance(answers, PushdError):
         settle(future, answers)
@@ -422,6 +443,10 @@ def _charged(
 
 def _read(future: asyncio.Future[Page], answer: list[Any]) -> None:
     settle(future, page(answer))
+
+
+def _done(future: asyncio.Future[None], answer: list[Any]) -> None:
+    settle(future, None)
 
 
 def _ignore(answers: list[Any] | PushdError) -> None:

@@ -6,8 +6,16 @@ from typing import Any
 
 import msgspec
 
-from pushd.errors import Internal, KeyConflict, MailboxFull, PushdError, UnknownMailbox
-from pushd.mailbox.base import Page, Stored
+from pushd.errors import (
+    Forbidden,
+    Internal,
+    KeyConflict,
+    MailboxFull,
+    PushdError,
+    UnknownMailbox,
+)
+from pushd.mailbox.base import Page, Result, Stale, Stored, Verdicts
+from pushd.mailbox.connection import Argument
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow, StoredMessage
 
@@ -17,6 +25,8 @@ UNKNOWN = 1
 """Answer of every function for a mailbox that is not there."""
 MORE = 6
 """Answer of `acknowledge`, in front of what it removed: there is more to remove."""
+STALE = 9
+"""Answer of `accept`: find out who the names in the mailbox's policy are."""
 
 _REFUSALS: dict[int, Callable[[], PushdError]] = {
     UNKNOWN: UnknownMailbox,
@@ -30,6 +40,7 @@ _REFUSALS: dict[int, Callable[[], PushdError]] = {
         "The mailbox remembers as many keys as it may; deliver without a key, or wait"
         " until it forgets the oldest."
     ),
+    8: lambda: Forbidden("The recipient's policy does not let this sender write."),
 }
 """The answers that are refusals; the numbers are those at the head of functions.lua."""
 
@@ -80,13 +91,30 @@ def page(answer: list[Any]) -> Page:
     return Page(messages, bool(complete), parse_id(tail), unread, overflow)
 
 
-def stored(answer: bytes | int) -> Stored | PushdError:
+def stored(answer: bytes | int) -> Result:
     """Read one answer of `accept`."""
     if isinstance(answer, int):
-        return refusal(answer)
+        return Stale() if answer == STALE else refusal(answer)
     if answer[0] == _DUPLICATE:
         return Stored(parse_id(answer[1:]), True)
     return Stored(parse_id(answer), False)
+
+
+_SAID = {True: "+", False: "-", None: "?"}
+
+
+def policy_arguments(verdicts: Verdicts | None, instead: bytes) -> list[Argument]:
+    """Write the arguments of `set_policy`."""
+    if verdicts is None:
+        return [instead, 0, b"", b"", 0, 0]
+    said: list[Argument] = []
+    for sender, may_write in verdicts.senders.items():
+        said += (sender, _SAID[may_write])
+    allowed = sum(may_write is not False for may_write in verdicts.senders.values())
+    return [
+        *(instead, verdicts.fresh, verdicts.record, _SAID[verdicts.others]),
+        *(allowed, len(verdicts.senders), *said),
+    ]
 
 
 def refusal(code: int) -> PushdError:

@@ -32,6 +32,10 @@ FRAME_BYTES = MAX_SERVER_FRAME - 1024
 MAX_BATCH = 1000
 MAX_IDS = 1000
 MAX_KEY = 128
+MAX_POLICY = 1000
+"""Entries of each list of a policy."""
+MAX_POLICY_NAMES = 50
+"""Names in both lists together: each may have to be looked up every ten minutes."""
 MAX_DETAIL = 200
 """Characters of what is said about a malformed text."""
 MAX_WINDOW = 1000
@@ -140,6 +144,23 @@ class Results(Struct, frozen=True):
     """The answer to a batch, in the order of its deliveries."""
 
     results: list[Accepted | Failed]
+
+
+# --- who may write -------------------------------------------------------------------
+
+
+class Policy(Struct, forbid_unknown_fields=True, frozen=True):
+    """Who may write to a mailbox; block counts before allow, allow before the default.
+
+    Attributes:
+        default: What holds for whom neither list names.
+        allow: Who may write: DIDs and names.
+        block: Who may not.
+    """
+
+    default: Literal["accept", "refuse"]
+    allow: list[str] = []
+    block: list[str] = []
 
 
 # --- reading over HTTP ---------------------------------------------------------------

@@ -1,9 +1,7 @@
 """`POST /v1/deliveries`: one delivery, or a batch of them; the hottest path there is."""
 
 from asyncio import Future
-from base64 import urlsafe_b64encode
 from collections.abc import Sequence
-from hashlib import sha256
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -11,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from pushd.delivery import Outcome
 from pushd.errors import BadRequest, PushdError, Unauthorized
-from pushd.identity.tokens import Token
+from pushd.identity.tokens import Token, digest_of
 from pushd.protocol.messages import (
     MAX_BATCH,
     Accepted,
@@ -149,7 +147,6 @@ def key_of_body(token: Token, body: bytes) -> str | None:
     """
     if token.digest is None:
         return None
-    digest = urlsafe_b64encode(sha256(body).digest()).rstrip(b"=").decode()
-    if token.digest != f"sha-256:{digest}":
+    if token.digest != digest_of(body):
         raise Unauthorized("The digest in the token is that of another body.")
     return token.jti

@@ -9,6 +9,7 @@ from pushd.mailbox.base import Mailboxes
 from pushd.metrics import Metrics
 from pushd.names import Names
 from pushd.owners import Owners
+from pushd.policies import Policies
 from pushd.protocol.session import Terms
 from pushd.web.addresses import Addresses
 
@@ -31,6 +32,7 @@ class Parts(TypedDict):
     metrics: Metrics
     names: Names
     owners: Owners
+    policies: Policies
     terms: Terms
     origins: frozenset[str] | None
     drain_seconds: float

@@ -10,6 +10,8 @@ from pushd.protocol.messages import (
     MAX_CLIENT_FRAME,
     MAX_IDS,
     MAX_KEY,
+    MAX_POLICY,
+    MAX_POLICY_NAMES,
     MAX_WINDOW,
     PROTOCOL,
     encode,
@@ -17,8 +19,10 @@ from pushd.protocol.messages import (
 from pushd.web.exchange import answer
 from pushd.web.messages import MAX_LIMIT, MAX_WAIT
 
-FEATURES = ("batch", "digest", "event-stream", "long-poll", "names", "websocket")
+FEATURES = ("batch", "digest", "event-stream", "long-poll", "names", "policy", "websocket")
 """What of the protocol is served; a client may rely on no other part of it."""
+DIGEST_ONLY = "digest-only"
+"""Among them where every delivery needs a token for it alone."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -42,6 +46,8 @@ class Limits(Struct, frozen=True, kw_only=True):
         ids: Ids of one ack.
         key: Characters of a key.
         page: Messages of one page.
+        policy: Entries of each list of a policy.
+        policy_names: Names in a policy.
         wait: Seconds a request for messages may wait.
         window: Messages of the largest window, and of the one nobody asked for.
     """
@@ -63,6 +69,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     ids: int = MAX_IDS
     key: int = MAX_KEY
     page: int = MAX_LIMIT
+    policy: int = MAX_POLICY
+    policy_names: int = MAX_POLICY_NAMES
     wait: int = MAX_WAIT
     window: int = MAX_WINDOW
     default_window: int = DEFAULT_WINDOW

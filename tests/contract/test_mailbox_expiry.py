@@ -145,7 +145,7 @@ async def test_using_a_mailbox_keeps_it(server: Server, mailboxes: RedisMailboxe
     with server.client() as client:
         packed = client.get(state)
         assert isinstance(packed, bytes)
-        layout = struct.Struct("<16s9d5B")
+        layout = struct.Struct("<16s9d6B")
         fields = list(layout.unpack(packed))
         fields[5] -= 3 * 86400  # kept: as if nobody had come for three days
         client.set(state, layout.pack(*fields), ex=1000)

@@ -1,14 +1,13 @@
 """`POST /v1/deliveries` over a real socket: accepting, refusing, keys, digests, batches."""
 
 import json
-from base64 import urlsafe_b64encode
-from hashlib import sha256
 from typing import Any
 
 import httpx2
 import pytest
 
 from pushd.identity.keys import Algorithm, PrivateKey
+from pushd.identity.tokens import digest_of
 from tests.harness import Person, RunningServer, bearer, exchange
 
 NOBODY = PrivateKey.generate().did
@@ -185,11 +184,6 @@ async def test_without_a_key_the_same_is_stored_twice(post: Post) -> None:
 
 
 # --- digests -------------------------------------------------------------------------
-
-
-def digest_of(body: bytes) -> str:
-    """Return the claim that binds a token to a body."""
-    return f"sha-256:{urlsafe_b64encode(sha256(body).digest()).decode().rstrip('=')}"
 
 
 async def test_a_token_with_a_digest_stores_its_body_once(post: Post) -> None:

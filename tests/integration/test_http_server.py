@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from pushd.web import http as http_connection
+from pushd.web.wellknown import FEATURES
 from tests.harness import Person, RunningServer, exchange, serving
 from tests.talking import listening
 
@@ -169,9 +170,7 @@ async def test_the_server_tells_what_it_allows(
     assert about["protocol"] == 1
     assert about["server"] == server.url
     assert about["durability"] == "fsync"
-    assert about["features"] == [
-        *("batch", "digest", "event-stream", "long-poll", "names", "websocket"),
-    ]
+    assert about["features"] == list(FEATURES)
     assert about["limits"]["payload"] == 4096
     assert about["limits"]["dedup"] == 7 * 86_400
     assert about["limits"]["body"] == 8 * 1024 * 1024

@@ -15,22 +15,11 @@ from pushd.identity.keys import PrivateKey
 from pushd.names import TOGETHER
 from pushd.resolvers.compose import make_directory
 from tests.devhub import RunningHub, running_devhub
-from tests.harness import Person, RunningServer, bearer, exchange, serving
+from tests.harness import Clock, Person, RunningServer, bearer, exchange, serving
 from tests.talking import connected, listening
 
 APP = "https://app.example"
 ALICE, BOB = "alice.id.blockstack", "bob.id.blockstack"
-
-
-class Clock:
-    """Tells the time, and can be put forward."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return time.time() + self.ahead
 
 
 class World:

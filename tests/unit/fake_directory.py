@@ -38,6 +38,10 @@ class FakeDirectory:
         """Return what was asked before."""
         return self._identity(name, app) if (name, app) in self._memory else None
 
+    def forget(self, name: str, app: str) -> None:
+        """Look a name up anew next time."""
+        self._memory.pop((name, app), None)
+
     async def identify(self, name: str, app: str) -> Identity:
         """Look a name up."""
         form_of(name)

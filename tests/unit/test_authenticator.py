@@ -27,6 +27,7 @@ def token(
     audience: str = SERVER,
     name: str | None = None,
     app: str | None = None,
+    digest: str | None = None,
     now: float = NOW,
 ) -> str:
     """Make a token of Alice's, each another one."""
@@ -40,13 +41,18 @@ def token(
         to=[BOB.did] if "deliver" in scope else (),
         name=name,
         app=app,
+        digest=digest,
     )
 
 
-def server(cache_bytes: int = 1 << 20) -> Authenticator:
+def server(cache_bytes: int = 1 << 20, dedup: int = 86400) -> Authenticator:
     """Make an authenticator with the usual lifetimes."""
     return Authenticator(
-        SERVER, deliver_lifetime=3600, receive_lifetime=86400, cache_bytes=cache_bytes
+        SERVER,
+        deliver_lifetime=3600,
+        receive_lifetime=86400,
+        dedup=dedup,
+        cache_bytes=cache_bytes,
     )
 
 
@@ -117,6 +123,16 @@ def test_lifetimes(scope: str, asked: Scope, lifetime: int) -> None:
     assert known.expires - known.issued_at == lifetime
     with pytest.raises(Unauthorized, match="lives at most"):
         server().authenticate(token(scope, lifetime=lifetime + 1), asked, now=NOW)
+
+
+def test_a_token_with_a_digest_ends_before_it_is_forgotten() -> None:
+    """It stores at most once, so it may not outlive what is remembered of it."""
+    digest = "sha-256:" + "A" * 43
+    brief = server(dedup=120)
+    brief.authenticate(token(digest=digest, lifetime=60), "deliver", now=NOW)
+    with pytest.raises(Unauthorized, match="lives at most 60 seconds"):
+        brief.authenticate(token(digest=digest, lifetime=61), "deliver", now=NOW)
+    brief.authenticate(token(lifetime=61), "deliver", now=NOW)
 
 
 def test_a_name_is_left_to_others() -> None:

@@ -18,7 +18,7 @@ def of(peer: str | None, forwarded: str = "") -> str:
     nobody = cast(Meter, None)  # is told nothing here
     rates = Rates(nobody, address=1, metrics=Metrics())
     authenticator = Authenticator(
-        "http://x", deliver_lifetime=60, receive_lifetime=60, cache_bytes=0
+        "http://x", deliver_lifetime=60, receive_lifetime=60, dedup=120, cache_bytes=0
     )
     addresses = Addresses(rates, authenticator, PROXIES)
     return addresses.of(None if peer is None else (peer, 1234), forwarded.encode())

@@ -18,13 +18,15 @@ from pushd.errors import (
     RateLimited,
     ResolverUnavailable,
     StoreUnavailable,
+    Unauthorized,
     UnknownMailbox,
 )
 from pushd.identity.keys import PrivateKey
 from pushd.identity.tokens import Token
-from pushd.mailbox.base import Entry, Mailboxes, Stored
+from pushd.mailbox.base import Entry, Mailboxes, Result, Stale, Stored
 from pushd.metrics import Metrics
-from pushd.owners import Owners, Policy
+from pushd.owners import Openings, Owners
+from pushd.policies import Policies
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Accepted, Delivery
 from pushd.rates import Rates
@@ -42,14 +44,15 @@ class Shelf:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self.answers: list[Future[list[Stored | PushdError]]] = []
-        self.unanswered: asyncio.Queue[Future[list[Stored | PushdError]]] = asyncio.Queue()
+        self.answers: list[Future[list[Result]]] = []
+        self.unanswered: asyncio.Queue[Future[list[Result]]] = asyncio.Queue()
         self.opened: list[str] = []
+        self.refreshed: list[str] = []
 
-    def accept(self, entries: Sequence[Entry]) -> Future[list[Stored | PushdError]]:
+    def accept(self, entries: Sequence[Entry]) -> Future[list[Result]]:
         """Keep the entries; the test answers."""
         self.entries.extend(entries)
-        answer: Future[list[Stored | PushdError]] = Future()
+        answer: Future[list[Result]] = Future()
         self.answers.append(answer)
         self.unanswered.put_nowait(answer)
         return answer
@@ -59,16 +62,22 @@ class Shelf:
         assert create
         self.opened.append(mailbox)
 
+    async def policy(self, mailbox: str) -> bytes:
+        """Tell that there is no policy any more, when its names are looked up anew."""
+        self.refreshed.append(mailbox)
+        return b""
+
 
 class Door:
     """The way in to a shelf, as a test uses it."""
 
     def __init__(
         self,
-        policy: Policy = "open",
+        openings: Openings = "open",
         *listed: str,
         lookups: int = 0,
         rates: Rates | None = None,
+        **settings: bool,
     ) -> None:
         self.shelf = Shelf()
         self.metrics = Metrics()
@@ -78,13 +87,15 @@ class Door:
         self.deliveries = Deliveries(
             cast(Mailboxes, self.shelf),
             names=names,
-            owners=Owners(policy, listed, names),
+            owners=Owners(openings, listed, names),
+            policies=Policies(cast(Mailboxes, self.shelf), names),
             rules=Rules(max_payload=10, max_ttl=MAX_TTL),
             rates=rates,
             metrics=self.metrics,
+            **settings,
         )
 
-    async def stored(self) -> Future[list[Stored | PushdError]]:
+    async def stored(self) -> Future[list[Result]]:
         """Wait until something new reaches the shelf, and return what awaits its answer."""
         return await self.shelf.unanswered.get()
 
@@ -316,10 +327,12 @@ async def test_a_name_outside_the_token_is_not_even_looked_up(door: Door) -> Non
     assert door.directory.asked == []
 
 
-@pytest.mark.parametrize("policy", ["open", "declared"])
-async def test_a_delivery_opens_the_mailbox_its_owner_wants_here(policy: Policy) -> None:
+@pytest.mark.parametrize("openings", ["open", "declared"])
+async def test_a_delivery_opens_the_mailbox_its_owner_wants_here(
+    openings: Openings,
+) -> None:
     """The first delivery by name may come before the owner, if her documents say where."""
-    door = Door(policy)
+    door = Door(openings)
     door.directory.servers[BOB] = (SERVER,)
     answer = door.deliveries.accept(by_name(), [Delivery(BOBS_NAME, "hi", "k")])
     (await door.stored()).set_result([UnknownMailbox()])
@@ -352,7 +365,7 @@ async def test_only_what_found_no_mailbox_is_stored_again(door: Door) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "listed", "servers"),
+    ("openings", "listed", "servers"),
     [
         ("open", (), ()),
         ("open", (), ("https://else.example",)),
@@ -361,10 +374,10 @@ async def test_only_what_found_no_mailbox_is_stored_again(door: Door) -> None:
     ],
 )
 async def test_a_delivery_opens_no_mailbox_its_owner_does_not_want_here(
-    policy: Policy, listed: tuple[str, ...], servers: tuple[str, ...]
+    openings: Openings, listed: tuple[str, ...], servers: tuple[str, ...]
 ) -> None:
     """Nobody gets mail at a server they did not choose, nor where they may have none."""
-    door = Door(policy, *listed)
+    door = Door(openings, *listed)
     door.directory.servers[BOB] = servers
     answer = door.deliveries.accept(by_name(), [Delivery(BOBS_NAME, "hi")])
     (await door.stored()).set_result([UnknownMailbox()])
@@ -423,3 +436,75 @@ async def test_a_sender_has_so_many_names_looked_up() -> None:
         "UnknownMailbox",
     ]
     assert any(isinstance(outcome, RateLimited) for outcome in outcomes)
+
+
+# --- policies ------------------------------------------------------------------------
+
+
+async def test_names_in_a_policy_are_looked_up_anew_when_they_are_stale(door: Door) -> None:
+    """Once for a mailbox; then what is for it is stored, and nothing else again."""
+    token = token_for(BOB, ALICE)
+    deliveries = [Delivery(BOB, "1"), Delivery(ALICE, "2"), Delivery(BOB, "3")]
+    answer = door.deliveries.accept(token, deliveries)
+    one, three = Stored(MessageId(5, 1), False), Stored(MessageId(5, 2), False)
+    two = Stored(MessageId(6, 1), False)
+    (await door.stored()).set_result([Stale(), two, Stale()])
+    (await door.stored()).set_result([one, three])
+
+    assert await answer == [
+        Accepted("5-1", BOB, duplicate=False),
+        Accepted("6-1", ALICE, duplicate=False),
+        Accepted("5-2", BOB, duplicate=False),
+    ]
+    assert door.shelf.refreshed == [BOB]
+
+
+async def test_a_policy_that_cannot_decide_makes_the_sender_wait(door: Door) -> None:
+    """Nobody is believed, or denied, by a name that nobody can look up."""
+    answer = door.deliveries.accept(token_for(), [Delivery(BOB, "hi")])
+    (await door.stored()).set_result([Stale()])
+    (await door.stored()).set_result([Stale()])
+
+    (outcome,) = await answer
+    assert isinstance(outcome, ResolverUnavailable)
+    assert outcome.retry_after
+
+
+async def test_a_refusal_by_the_policy_is_told(door: Door) -> None:
+    """As what it is, where mailboxes are not hidden."""
+    answer = door.deliveries.accept(by_name(), [Delivery(BOBS_NAME, "hi")])
+    (await door.stored()).set_result([Forbidden()])
+
+    (outcome,) = await answer
+    assert isinstance(outcome, Forbidden)
+
+
+async def test_a_hidden_mailbox_looks_as_if_it_were_not_there() -> None:
+    """In the answer, in the count, and in all that is done for it."""
+    outcomes = []
+    for said in (Forbidden(), UnknownMailbox()):
+        door = Door(hide_mailboxes=True)
+        door.directory.servers[BOB] = (SERVER,)
+        answer = door.deliveries.accept(by_name(), [Delivery(BOBS_NAME, "hi")])
+        (await door.stored()).set_result([said])
+        (await door.stored()).set_result([said])
+        (outcome,) = await answer
+        assert isinstance(outcome, PushdError)
+        outcomes.append((outcome.code, outcome.detail, outcome.retry_after))
+        assert (
+            'pushd_refused_total{code="unknown_mailbox"} 1.0'
+            in door.metrics.render().decode()
+        )
+        assert door.shelf.opened == [BOB]
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][0] == "unknown_mailbox"
+
+
+async def test_only_a_token_for_one_body_will_do_where_that_is_required() -> None:
+    """Any other delivers nothing, over the stream too, and is told what would."""
+    door = Door(require_digest=True)
+    with pytest.raises(Unauthorized, match="digest"):
+        await door.deliveries.accept(token_for(), [Delivery(BOB, "hi")])
+    assert door.shelf.entries == []
+    door.deliveries.accept(token_for(), [Delivery(BOB, "hi")], body_key="jti")
+    assert len(door.shelf.entries) == 1

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from pushd.errors import Overloaded, PushdError, TooManySessions
+from pushd.errors import Overloaded, TooManySessions
 from pushd.hub import Hub
-from pushd.mailbox.base import Acknowledged, Entry, Opened, Page, Stored
+from pushd.mailbox.base import Acknowledged, Entry, Opened, Page, Result, Verdicts
 from pushd.metrics import Metrics
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow, StoredMessage
@@ -93,7 +93,17 @@ class Tails:
         """Remember."""
         self.unsubscribed.append(mailbox)
 
-    def accept(self, entries: Sequence[Entry]) -> Future[list[Stored | PushdError]]:
+    def accept(self, entries: Sequence[Entry]) -> Future[list[Result]]:
+        """Not asked by a hub."""
+        raise AssertionError
+
+    def policy(self, mailbox: str) -> Future[bytes]:
+        """Not asked by a hub."""
+        raise AssertionError
+
+    def set_policy(
+        self, mailbox: str, verdicts: Verdicts | None, *, instead: bytes = b""
+    ) -> Future[None]:
         """Not asked by a hub."""
         raise AssertionError
 

@@ -5,7 +5,7 @@ import pytest
 from pushd.errors import RateLimited, ResolverUnavailable
 from pushd.identity.keys import PrivateKey
 from pushd.identity.tokens import Token
-from pushd.owners import Owners, Policy
+from pushd.owners import Openings, Owners
 from tests.unit.fake_directory import SERVER, FakeDirectory, names_of, token_of
 
 BOB = PrivateKey.generate().did
@@ -27,7 +27,7 @@ def directory(*servers: str) -> FakeDirectory:
 
 
 @pytest.mark.parametrize(
-    ("policy", "listed", "did", "name", "servers", "allowed"),
+    ("openings", "listed", "did", "name", "servers", "allowed"),
     [
         ("open", (), BOB, None, (), True),
         ("listed", (BOB,), BOB, None, (), True),
@@ -41,7 +41,7 @@ def directory(*servers: str) -> FakeDirectory:
     ],
 )
 async def test_who_may_open(
-    policy: Policy,
+    openings: Openings,
     listed: tuple[str, ...],
     did: str,
     name: str | None,
@@ -49,7 +49,7 @@ async def test_who_may_open(
     allowed: bool,
 ) -> None:
     """Everyone, or who is listed, or whose documents name this server."""
-    owners = Owners(policy, listed, names_of(directory(*servers)))
+    owners = Owners(openings, listed, names_of(directory(*servers)))
 
     assert await owners.may_open(token(name, did)) is allowed
 

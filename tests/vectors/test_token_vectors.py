@@ -19,6 +19,7 @@ class Server:
             FILE["server"],
             deliver_lifetime=FILE["lifetimes"]["deliver"],
             receive_lifetime=FILE["lifetimes"]["receive"],
+            dedup=FILE["lifetimes"]["receive"],
             leeway=FILE["leeway"],
             cache_bytes=1 << 20,
         )
