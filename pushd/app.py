@@ -151,6 +151,7 @@ async def _start(settings: Settings, url: str, stack: AsyncExitStack) -> Parts:
             settings.max_mailbox_messages, settings.max_mailbox_bytes, settings.dedup
         ),
         durability=settings.durability,
+        replicas=settings.replicas,
         observe=metrics.store_call,
     )
     stack.push_async_callback(mailboxes.close)

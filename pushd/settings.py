@@ -24,6 +24,7 @@ from pydantic import (
 
 from pushd.errors import BadRequest, ConfigurationError
 from pushd.identity.keys import validate_did
+from pushd.mailbox.address import FORMS, SCHEMES
 from pushd.protocol.urls import canonical_url
 
 PREFIX = "PUSHD_"
@@ -34,11 +35,6 @@ HOST_CONVENTIONS = {"PORT": "port", "REDIS_URL": "redis_url"}
 MINUTE = 60
 DAY = 86_400
 MIB = 1024 * 1024
-
-NOT_YET = {
-    "replicated": "that comes with a later version; set it to fsync or memory.",
-}
-"""What is planned and refused, rather than doing something else than was asked."""
 
 _HOST_AND_PORT = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\]):[1-9][0-9]{0,4}")
 
@@ -69,8 +65,9 @@ class Settings(BaseModel):
     """Directory of the embedded store; unused with a store of your own."""
 
     redis_url: str | None = Field(default=None, repr=False)
-    """Redis or Valkey, 7.0 or newer: `redis://`, `rediss://` or `unix://`. `REDIS_URL`
-    counts where this is unset; without either the server starts a private store."""
+    """Redis or Valkey, 7.0 or newer: `redis://`, `redis+sentinel://`, `redis+cluster://`,
+    each with `rediss` for TLS, or `unix://`. `REDIS_URL` counts where this is unset;
+    without either the server starts a private store."""
 
     mailboxes: Literal["open", "declared", "listed"] = "open"
     """Who may have a mailbox: `open` everyone, from their first receive token; `declared`
@@ -103,9 +100,12 @@ class Settings(BaseModel):
     workers: int = Field(default=1, ge=1, le=64)
     """Processes that serve, all on one port and one store."""
 
-    durability: Literal["memory", "fsync"] = "fsync"
-    """What an accepted message survives: `fsync` the loss of power, `memory` whatever the
-    store does by itself."""
+    durability: Literal["memory", "fsync", "replicated"] = "fsync"
+    """What an accepted message survives: `memory` whatever the store does by itself,
+    `fsync` the loss of power, `replicated` the loss of a machine too."""
+
+    replicas: int = Field(default=1, ge=1, le=16)
+    """Replicas that must have what is accepted, with durability `replicated`."""
 
     allowed_origins: tuple[str, ...] = ("*",)
     """Web origins whose pages may use this server, with commas between them; `*` is any,
@@ -205,8 +205,8 @@ class Settings(BaseModel):
     @field_validator("redis_url", mode="after")
     @classmethod
     def _store_scheme(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("it begins with redis://, rediss:// or unix://.")
+        if url is not None and url.partition("://")[0] not in SCHEMES:
+            raise ValueError(f"it looks like {FORMS}.")
         return url
 
     @field_validator(*LISTS, mode="before")
@@ -263,13 +263,6 @@ class Settings(BaseModel):
                 ) from None
         return proxies
 
-    @field_validator("durability", mode="before")
-    @classmethod
-    def _possible(cls, value: object) -> object:
-        if isinstance(value, str) and value in NOT_YET:
-            raise ValueError(NOT_YET[value])
-        return value
-
     @model_validator(mode="after")
     def _apis_fit(self) -> Self:
         for name, url in (("names_api", self.names_api), ("bns_api", self.bns_api)):
@@ -281,6 +274,15 @@ class Settings(BaseModel):
                         f"{variable(name)} is fetched by https alone, unless its host and"
                         f" port, {host}, are in PUSHD_DEV_HOSTS."
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _replicas_can_be(self) -> Self:
+        if self.durability == "replicated" and self.redis_url is None:
+            raise ValueError(
+                "PUSHD_DURABILITY=replicated needs PUSHD_REDIS_URL: the private store has"
+                " no replicas."
+            )
         return self
 
     @model_validator(mode="after")

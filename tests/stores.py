@@ -107,7 +107,8 @@ class Server:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         self._directory.mkdir(exist_ok=True)
-        self._process = subprocess.Popen([self._binary, *self._arguments()])
+        command = [self._binary, *self._arguments()]
+        self._process = subprocess.Popen(command, start_new_session=True)
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             assert self._process.poll() is None, (self._directory / "log").read_text()
@@ -115,9 +116,9 @@ class Server:
             time.sleep(0.005)
 
     def kill(self) -> None:
-        """Kill it, as a crash would; idempotent."""
+        """Kill it, as a crash would, and what it forked to write files; idempotent."""
         if self._process is not None:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
 

@@ -4,24 +4,19 @@ Each refusal is a sentence that says what to set, for whoever runs the server.
 """
 
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import hiredis
 
 from pushd.errors import ConfigurationError
 from pushd.mailbox.connection import Connection, Unavailable
+from pushd.mailbox.translation import LIBRARY, LIMITS, TAILS, TICK
 
 OLDEST = (7, 0)
-LIBRARY = "pushd_v3"
-"""Name of the library of mailboxes, and prefix of its functions. Two releases share a store
-as long as they agree on it: a change of what a function takes, answers or keeps changes the
-number."""
-LIMITS = "pushd_limits_v1"
-"""Name of the library that counts for the rate limits, likewise."""
-
 _FILES = {LIBRARY: "functions.lua", LIMITS: "limits.lua"}
 
-DURABILITIES = ("memory", "fsync")
+Durability = Literal["memory", "fsync", "replicated"]
+"""What an accepted message survives; each level holds the one before too."""
 
 
 def code_of(library: str) -> str:
@@ -29,12 +24,16 @@ def code_of(library: str) -> str:
     return files("pushd.mailbox").joinpath(_FILES[library]).read_text("utf-8")
 
 
-async def check(connection: Connection, durability: str) -> None:
+async def check(
+    connection: Connection, *, durability: Durability, cluster: bool, home: str
+) -> None:
     """Check a fresh connection, and load the functions if they are not there.
 
     Args:
         connection: To the store.
         durability: What accepted messages have to survive.
+        cluster: Whether it is one of a Cluster's primaries.
+        home: A key there that is nobody's, to try the functions on.
 
     Raises:
         ConfigurationError: If the store cannot keep what is promised.
@@ -43,13 +42,14 @@ async def check(connection: Connection, durability: str) -> None:
     """
     info = _parse(await connection.command("INFO"))
     _check_version(info)
+    _check_mode(info, cluster=cluster)
     _check_role(info)
     _check_eviction(info)
-    if durability == "fsync":
-        await _check_fsync(connection, info)
+    if durability != "memory":
+        await _check_fsync(connection, info, durability)
     for library in _FILES:
         await _load(connection, library)
-    await _probe(connection)
+    await _probe(connection, home)
 
 
 def _parse(text: bytes) -> dict[str, str]:
@@ -66,12 +66,15 @@ def _check_version(info: dict[str, str]) -> None:
         )
 
 
-def _check_role(info: dict[str, str]) -> None:
-    if info.get("cluster_enabled") == "1":
+def _check_mode(info: dict[str, str], *, cluster: bool) -> None:
+    if (info.get("cluster_enabled") == "1") is not cluster:
+        what, scheme = ("no", "redis://") if cluster else ("a", "redis+cluster://")
         raise ConfigurationError(
-            "The store is a Cluster; this release of pushd keeps its mailboxes on one"
-            " primary, so set PUSHD_REDIS_URL to a store that is not in cluster mode."
+            f"The store is {what} Cluster; let PUSHD_REDIS_URL begin with {scheme}."
         )
+
+
+def _check_role(info: dict[str, str]) -> None:
     if info.get("role") != "master":
         raise Unavailable("The store is a replica; it is used once it is the primary.")
 
@@ -85,7 +88,9 @@ def _check_eviction(info: dict[str, str]) -> None:
         )
 
 
-async def _check_fsync(connection: Connection, info: dict[str, str]) -> None:
+async def _check_fsync(
+    connection: Connection, info: dict[str, str], durability: Durability
+) -> None:
     """Refuse a store that answers before what it was told is on disk."""
     remedy = (
         "set appendonly yes and appendfsync always in the store's configuration, or"
@@ -93,19 +98,21 @@ async def _check_fsync(connection: Connection, info: dict[str, str]) -> None:
     )
     if info.get("aof_enabled") != "1":
         raise ConfigurationError(
-            f"PUSHD_DURABILITY is fsync, but the store keeps no append-only file: {remedy}."
+            f"PUSHD_DURABILITY is {durability}, but the store keeps no append-only file:"
+            f" {remedy}."
         )
     try:
         reply = await connection.command("CONFIG", "GET", "appendfsync")
     except hiredis.ReplyError:
         raise ConfigurationError(
-            "PUSHD_DURABILITY is fsync, but the store does not let pushd see whether it"
-            " keeps that: permit CONFIG GET, or set PUSHD_DURABILITY=memory."
+            f"PUSHD_DURABILITY is {durability}, but the store does not let pushd see"
+            " whether it keeps that: permit CONFIG GET, or set PUSHD_DURABILITY=memory."
         ) from None
     policy = _pairs(reply).get(b"appendfsync", b"unknown").decode()
     if policy != "always":
         raise ConfigurationError(
-            f"PUSHD_DURABILITY is fsync, but the store's appendfsync is {policy}: {remedy}."
+            f"PUSHD_DURABILITY is {durability}, but the store's appendfsync is {policy}:"
+            f" {remedy}."
         )
 
 
@@ -130,9 +137,7 @@ async def _load(connection: Connection, library: str) -> None:
         raise
 
 
-async def _probe(connection: Connection) -> None:
+async def _probe(connection: Connection, home: str) -> None:
     """Call functions, for what they do needs permissions of its own."""
-    for function, arguments in (("tick", ("0",)), ("tails", ())):
-        await connection.command(
-            "FCALL", f"{LIBRARY}_{function}", 1, "pushd:{probe}", *arguments
-        )
+    for function, arguments in ((TICK, ("0",)), (TAILS, ())):
+        await connection.command("FCALL", function, 1, home, *arguments)

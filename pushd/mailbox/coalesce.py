@@ -20,12 +20,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import hiredis
 
 from pushd.errors import Overloaded, PushdError, StoreUnavailable
-from pushd.mailbox.connection import Argument, Reply, pack
+from pushd.mailbox.connection import Argument, Connection, Reply, pack
 from pushd.mailbox.link import Link
 
 log = logging.getLogger("pushd.store")
@@ -48,6 +48,21 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024
 T = TypeVar("T")
 Done = Callable[[list[Any] | PushdError], None]
 """Hears the answers, as many for each key, or why there are none."""
+
+
+class Call(Protocol):
+    """Calls a function over some mailboxes; see `Coalescer.call`."""
+
+    def __call__(
+        self,
+        function: str,
+        keys: Sequence[str],
+        args: Sequence[Argument],
+        done: Done,
+        *,
+        size: int = 0,
+    ) -> None:
+        """Call."""
 
 
 def settle(future: asyncio.Future[T], result: T | PushdError) -> None:
@@ -215,6 +230,9 @@ class Coalescer:
         flight = self._board()
         self._in_flight = len(flight)
         self._sent_at = self._loop.time()
+        self._send(connection, flight)
+
+    def _send(self, connection: Connection, flight: list[Batch]) -> None:
         connection.send(
             b"".join([batch.pack() for batch in flight]),
             [partial(self._landed, batch) for batch in flight],
@@ -255,8 +273,8 @@ class Coalescer:
         """
         log.warning("the store refused a call", extra={"reason": str(error)})
         passing = str(error).startswith(("OOM", "MISCONF", "NOREPLICAS", "BUSY"))
-        if not passing and self._link is not None and self._link.connection is not None:
-            self._link.connection.abort()
+        if not passing and self._link is not None:
+            self._link.leave()
 
     # --- without a connection ------------------------------------------------------------
 
@@ -298,4 +316,4 @@ class Coalescer:
             and self._loop.time() - self._sent_at > STUCK_SECONDS
         ):
             log.warning("the store does not answer", extra={"seconds": STUCK_SECONDS})
-            link.connection.abort()
+            link.leave()

@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
             )
         else:
             _, connection = await loop.create_connection(
-                lambda: cls(pushed), address.host, address.port, ssl=address.tls
+                lambda: cls(pushed), address.host, address.port, ssl=address.access.tls
             )
         try:
             await connection._greet(address)
@@ -73,13 +73,14 @@ class Connection(asyncio.Protocol):
         return connection
 
     async def _greet(self, address: Address) -> None:
+        access = address.access
         login: tuple[str, ...] = ()
-        if address.password is not None:
-            login = ("AUTH", address.username or "default", address.password)
+        if access.password is not None:
+            login = ("AUTH", access.username or "default", access.password)
         try:
             await self.command("HELLO", 3, *login, "SETNAME", "pushd")
-            if address.db:
-                await self.command("SELECT", address.db)
+            if access.db:
+                await self.command("SELECT", access.db)
         except hiredis.ReplyError as error:
             raise refused(error, address) from None
 

@@ -58,6 +58,7 @@ all that belongs to a mailbox lies in one Cluster slot:
                           names are stale, = the record of which all this was made
   pushd:{<did>}:o         hash, the overflow: refused, since, told (refused when the owner
                           was told), next (first refusal after that), said (published)
+  pushd:{<tick>}:t        nobody's: written so that a WAIT covers what was before
 ]]
 
 local SWEEP = 100       -- entries looked at beyond the call's own, at most
@@ -805,7 +806,7 @@ local function set_policy(keys, args)
   return replies
 end
 
---- told, tick ------------------------------------------------------------------------
+--- told, tick, mark ------------------------------------------------------------------
 
 -- Note how many refusals the owner was told of; forget them once accepting again.
 local function forget_overflow(told)
@@ -858,6 +859,13 @@ local function tick(keys, args)
   return replies
 end
 
+-- Write a little, so that a WAIT behind it covers all that was written before, by anybody.
+-- Answers: 'OK'.
+local function mark(keys)
+  redis.call('SET', keys[1] .. ':t', '', 'EX', DAY)
+  return 'OK'
+end
+
 -- Without allow-oom a full store could not be emptied.
 redis.register_function{function_name = 'pushd_v3_accept', callback = accept}
 redis.register_function{
@@ -875,3 +883,5 @@ redis.register_function{
   function_name = 'pushd_v3_told', callback = told, flags = {'allow-oom'}}
 redis.register_function{
   function_name = 'pushd_v3_tick', callback = tick, flags = {'allow-oom'}}
+redis.register_function{
+  function_name = 'pushd_v3_mark', callback = mark, flags = {'allow-oom'}}

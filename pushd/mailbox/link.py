@@ -1,4 +1,7 @@
-"""The link: one connection to the store at a time, made anew whenever it is lost."""
+"""The link: one connection to the store at a time, made anew whenever it is lost.
+
+Where to, is asked before each attempt: the primary may be another one meanwhile.
+"""
 
 import asyncio
 import contextlib
@@ -26,7 +29,7 @@ class Link:
     """Keep one connection to the store, whatever happens to it.
 
     Args:
-        address: Where the store is.
+        find: Tells where the store is; may raise `Unavailable`.
         prepare: Checks a fresh connection before it is used; may raise `Unavailable` or
             `ConfigurationError`, and the link tries again.
         opened: Called when a connection is ready.
@@ -35,12 +38,13 @@ class Link:
 
     Attributes:
         connection: The connection, or None while there is none.
+        address: Where it leads to, or led to last.
         trouble: Why there is none, in a sentence.
     """
 
     def __init__(
         self,
-        address: Address,
+        find: Callable[[], Awaitable[Address]],
         *,
         prepare: Callable[[Connection], Awaitable[None]],
         opened: Callable[[], None],
@@ -48,13 +52,15 @@ class Link:
         pushed: Callable[[list[list[bytes]]], None],
     ) -> None:
         self.connection: Connection | None = None
-        self.trouble = f"The store at {address} was not asked yet."
-        self._address = address
+        self.address: Address | None = None
+        self.trouble = "The store was not asked yet."
+        self._find = find
         self._prepare = prepare
         self._opened = opened
         self._lost = lost
         self._pushed = pushed
         self._task: asyncio.Task[None] | None = None
+        self._hurried = asyncio.Event()
 
     async def start(self) -> None:
         """Try to connect once, and from then on keep trying in the background.
@@ -71,6 +77,15 @@ class Link:
             self._note(error)
             delay = BACKOFF[0]
         self._task = asyncio.create_task(self._keep(delay))
+
+    def hurry(self) -> None:
+        """Try now, if there is no connection: there is reason to hope."""
+        self._hurried.set()
+
+    def leave(self) -> None:
+        """Give up the connection; the next one may lead elsewhere."""
+        if self.connection is not None:
+            self.connection.abort()
 
     async def close(self) -> None:
         """Give up the connection and stop trying."""
@@ -90,7 +105,7 @@ class Link:
             if self.connection is not None:
                 await self.connection.lost.wait()
                 self._gone()
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            await self._pause(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             try:
                 await self._connect()
                 delay = 0.0
@@ -101,27 +116,34 @@ class Link:
                 self._note(error)
                 delay = min(max(2 * delay, BACKOFF[0]), BACKOFF[1])
 
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurried.wait()
+        self._hurried.clear()
+
     async def _connect(self) -> None:
         async with asyncio.timeout(CONNECT_SECONDS):
-            connection = await Connection.open(self._address, self._pushed)
+            address = self.address = await self._find()
+            connection = await Connection.open(address, self._pushed)
             try:
                 await self._prepare(connection)
             except hiredis.ReplyError as error:
                 connection.abort()
-                raise refused(error, self._address) from None
+                raise refused(error, address) from None
             except BaseException:
                 connection.abort()
                 raise
         if connection.lost.is_set():
-            raise Unavailable(f"The store at {self._address} closed the connection.")
+            raise Unavailable(f"The store at {address} closed the connection.")
         self.connection, self.trouble = connection, ""
         if self._task is not None:  # at the start there is nothing to tell
-            log.info("store is back", extra={"store": str(self._address)})
+            log.info("store is back", extra={"store": str(address)})
         self._opened()
 
     def _gone(self) -> None:
         self.connection = None
-        self.trouble = f"The connection to the store at {self._address} is lost."
+        self.trouble = f"The connection to the store at {self.address} is lost."
         self._lost()
 
     def _note(self, error: Exception) -> None:
@@ -129,7 +151,7 @@ class Link:
             sentence = str(error)
         else:
             reason = str(error) or "no answer in time"
-            sentence = f"The store at {self._address} does not answer: {reason}."
+            sentence = f"The store at {self.address} does not answer: {reason}."
         if sentence != self.trouble:
             log.warning("store is away", extra={"reason": sentence})
         self.trouble = sentence

@@ -1,8 +1,7 @@
 """Mailboxes on Redis or Valkey: what `base.Mailboxes` promises, as calls of functions.lua.
 
-Two connections per process: one for commands, where the calls of a tick travel as one
-(`coalesce.py`), and one that hears publications (`subscriptions.py`). What the calls say
-and mean is in `translation.py`; this file asks, and asks again where it must.
+What the calls say and mean is in `translation.py`, how they get to the primary that has a
+mailbox in `node.py`. This file asks, and asks again where it must.
 
 What waits for an answer is a `partial` of a method, not a nested function: one that can
 ask again would refer to itself, and leave each call to the garbage collector.
@@ -12,10 +11,10 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pushd.errors import ConfigurationError, PushdError
-from pushd.mailbox.address import Address
+from pushd.mailbox.address import Address, StoreUrl
 from pushd.mailbox.base import (
     Acknowledged,
     Entry,
@@ -26,13 +25,21 @@ from pushd.mailbox.base import (
     Subscriber,
     Verdicts,
 )
-from pushd.mailbox.checks import DURABILITIES, LIBRARY, LIMITS, check
-from pushd.mailbox.coalesce import Coalescer, Done, settle
-from pushd.mailbox.connection import Argument, Connection
-from pushd.mailbox.link import Link
-from pushd.mailbox.subscriptions import Subscriptions
+from pushd.mailbox.checks import Durability
+from pushd.mailbox.coalesce import settle
+from pushd.mailbox.connection import Argument
+from pushd.mailbox.node import Node, Terms
 from pushd.mailbox.translation import (
+    ACCEPT,
+    ACKNOWLEDGE,
+    CHARGE,
     MORE,
+    OPEN,
+    POLICY,
+    READ,
+    SET_POLICY,
+    TAILS,
+    TOLD,
     TOUCH,
     UNKNOWN,
     channel_of,
@@ -50,7 +57,7 @@ from pushd.protocol.messages import Overflow
 
 T = TypeVar("T")
 
-TAILS = 500
+TAIL_BATCH = 500
 """Mailboxes whose tails are asked for in one call."""
 MICROS = 1_000_000
 """What limits.lua counts in a second."""
@@ -76,10 +83,11 @@ class RedisMailboxes:
     """All mailboxes of one store.
 
     Args:
-        url: Where the store is: `redis://`, `rediss://` or `unix://`.
+        url: Where the store is; see `address.py`.
         subscriber: Hears the publications of the subscribed mailboxes.
         quota: Limits of every mailbox.
         durability: What accepted messages have to survive; `fsync` is checked.
+        replicas: How many replicas must have them, if `replicated`.
         observe: Called with the seconds each exchange with the store took.
     """
 
@@ -89,36 +97,26 @@ class RedisMailboxes:
         *,
         subscriber: Subscriber,
         quota: Quota,
-        durability: Literal["memory", "fsync"],
+        durability: Durability,
+        replicas: int = 1,
         observe: Callable[[float], None] | None = None,
     ) -> None:
-        if durability not in DURABILITIES:
-            raise ConfigurationError(
-                f"PUSHD_DURABILITY is one of {', '.join(DURABILITIES)}."
-            )
         self.durability: str = durability
         header = (quota.messages, quota.bytes, quota.dedup)
-        counting = ("accept", "open", "acknowledge", "set_policy", "told")
+        counting = (ACCEPT, OPEN, ACKNOWLEDGE, SET_POLICY, TOLD)
         self._loop = asyncio.get_running_loop()
-        self._commands = Coalescer(
-            {f"{LIBRARY}_{name}": header for name in counting}, observe
+        store = StoreUrl.parse(url)
+        terms = Terms(
+            subscriber,
+            durability,
+            replicas,
+            dict.fromkeys(counting, header),
+            observe,
+            cluster=store.topology == "cluster",
         )
-        self._subscriptions = Subscriptions(subscriber, self._commands)
-        address = Address.parse(url)
-        self._link = Link(
-            address,
-            prepare=partial(check, durability=durability),
-            opened=self._commands.opened,
-            lost=self._commands.lost,
-            pushed=lambda pushes: None,
-        )
-        self._hearing = Link(
-            address,
-            prepare=_unprepared,
-            opened=self._subscriptions.opened,
-            lost=self._subscriptions.lost,
-            pushed=self._subscriptions.pushed,
-        )
+        self._primaries = _primaries(store, terms)
+        # The way to the connection itself, without a step between.
+        self._call = self._primaries.call
 
     async def start(self) -> None:
         """Connect, or keep trying in the background if the store does not answer.
@@ -126,24 +124,15 @@ class RedisMailboxes:
         Raises:
             ConfigurationError: If the store answers and will not do; nothing is started.
         """
-        self._commands.start(self._link)
-        self._subscriptions.start(self._hearing)
-        starting = (self._link.start(), self._hearing.start())
-        for failure in await asyncio.gather(*starting, return_exceptions=True):
-            if failure is not None:
-                await self.close()
-                raise failure
+        await self._primaries.start()
 
     async def close(self) -> None:
         """Close the connections; calls without an answer fail."""
-        self._commands.close()
-        self._subscriptions.close()
-        await self._link.close()
-        await self._hearing.close()
+        await self._primaries.close()
 
     def ready(self) -> str | None:
         """Tell why this store cannot serve right now, in a sentence; None if it can."""
-        return self._link.trouble or self._subscriptions.trouble() or None
+        return self._primaries.ready()
 
     # --- deliveries ----------------------------------------------------------------------
 
@@ -169,7 +158,7 @@ class RedisMailboxes:
                     payload_digest(body),
                 )
             size += len(body)
-        self._call("accept", keys, args, partial(_accepted, future), size=size)
+        self._call(ACCEPT, keys, args, partial(_accepted, future), size=size)
         return future
 
     # --- the owner -----------------------------------------------------------------------
@@ -194,7 +183,7 @@ class RedisMailboxes:
         self, mailbox: str, args: Sequence[Argument], future: asyncio.Future[Opened]
     ) -> None:
         done = partial(self._opened, mailbox, args, future)
-        self._one("open", mailbox, args, future, done)
+        self._one(OPEN, mailbox, args, future, done)
 
     def _opened(
         self,
@@ -223,7 +212,7 @@ class RedisMailboxes:
         self, mailbox: str, args: Sequence[Argument], future: asyncio.Future[Page]
     ) -> None:
         again = partial(self._read, mailbox, args, future)
-        self._one("read", mailbox, args, future, partial(_read, future), touched=again)
+        self._one(READ, mailbox, args, future, partial(_read, future), touched=again)
 
     def tails(self, mailboxes: Sequence[str]) -> asyncio.Future[list[MessageId | None]]:
         """Tell the tail of each mailbox; see `base.Mailboxes`."""
@@ -232,13 +221,13 @@ class RedisMailboxes:
         if not wanted:
             future.set_result([])
         check = _TailCheck(future, mailboxes, len(wanted), {})
-        for start in range(0, len(wanted), TAILS):
-            self._ask_tails(check, wanted[start : start + TAILS])
+        for start in range(0, len(wanted), TAIL_BATCH):
+            self._ask_tails(check, wanted[start : start + TAIL_BATCH])
         return future
 
     def _ask_tails(self, check: "_TailCheck", names: Sequence[str]) -> None:
         keys = [channel_of(name) for name in names]
-        self._call("tails", keys, (), partial(self._tails, check, names))
+        self._call(TAILS, keys, (), partial(self._tails, check, names))
 
     def _tails(
         self, check: "_TailCheck", names: Sequence[str], answers: list[Any] | PushdError
@@ -279,7 +268,7 @@ class RedisMailboxes:
         removed: int,
     ) -> None:
         done = partial(self._acknowledged, mailbox, args, future, removed)
-        self._call("acknowledge", [channel_of(mailbox)], args, done)
+        self._call(ACKNOWLEDGE, [channel_of(mailbox)], args, done)
 
     def _acknowledged(
         self,
@@ -304,7 +293,7 @@ class RedisMailboxes:
     def policy(self, mailbox: str) -> asyncio.Future[bytes]:
         """Tell the record of a mailbox's policy; see `base.Mailboxes`."""
         future: asyncio.Future[bytes] = self._loop.create_future()
-        self._one("policy", mailbox, (), future, partial(settle, future))
+        self._one(POLICY, mailbox, (), future, partial(settle, future))
         return future
 
     def set_policy(
@@ -315,12 +304,12 @@ class RedisMailboxes:
         args = policy_arguments(verdicts, instead)
         size = sum(len(arg) for arg in args if not isinstance(arg, int))
         done = partial(_done, future)
-        self._one("set_policy", mailbox, args, future, done, size=size)
+        self._one(SET_POLICY, mailbox, args, future, done, size=size)
         return future
 
     def told(self, mailbox: str, overflow: Overflow) -> None:
         """Note that the owner was told of this overflow; see `base.Mailboxes`."""
-        self._call("told", [channel_of(mailbox)], [overflow.refused], _ignore)
+        self._call(TOLD, [channel_of(mailbox)], [overflow.refused], _ignore)
 
     # --- rates ---------------------------------------------------------------------------
 
@@ -330,37 +319,20 @@ class RedisMailboxes:
         keys = [f"pushd:{{{who}}}" for who in costs]
         args = [math.ceil(cost * MICROS) for cost in costs.values()]
         done = partial(_charged, future, tuple(costs))
-        self._call("charge", keys, args, done, library=LIMITS)
+        self._call(CHARGE, keys, args, done)
         return future
 
     # --- publications --------------------------------------------------------------------
 
     def subscribe(self, mailbox: str) -> asyncio.Future[None]:
         """Begin to hear a mailbox's publications; see `base.Mailboxes`."""
-        return self._subscriptions.subscribe(mailbox)
+        return self._primaries.subscribe(mailbox)
 
     def unsubscribe(self, mailbox: str) -> None:
         """Stop hearing a mailbox's publications."""
-        self._subscriptions.unsubscribe(mailbox)
+        self._primaries.unsubscribe(mailbox)
 
     # --- calls ---------------------------------------------------------------------------
-
-    def _call(
-        self,
-        function: str,
-        keys: Sequence[str],
-        args: Sequence[Argument],
-        done: Done,
-        *,
-        size: int = 0,
-        library: str = LIBRARY,
-    ) -> None:
-        """Call a function over mailboxes: the one place that decides which node has them.
-
-        With one node all of them travel together; in a Cluster this is where a call is
-        split by slot.
-        """
-        self._commands.call(f"{library}_{function}", keys, args, done, size=size)
 
     def _one(
         self,
@@ -417,7 +389,7 @@ class RedisMailboxes:
             else:
                 then()
 
-        self._call("open", [channel_of(mailbox)], [0, "", 0], touched)
+        self._call(OPEN, [channel_of(mailbox)], [0, "", 0], touched)
 
 
 def _accepted(
@@ -453,5 +425,17 @@ def _ignore(answers: list[Any] | PushdError) -> None:
     """Await nothing: an overflow that stays is told again."""
 
 
-async def _unprepared(connection: Connection) -> None:
-    """Check nothing: the connection for commands has."""
+def _primaries(store: StoreUrl, terms: Terms) -> Node:
+    """Make what leads to the store's primaries.
+
+    Raises:
+        ConfigurationError: If there may be several; that comes with the next step.
+    """
+    if store.topology != "server":
+        raise ConfigurationError("PUSHD_REDIS_URL: Sentinel and Cluster are not there yet.")
+    [address] = store.addresses
+
+    async def find() -> Address:
+        return address
+
+    return Node(find, terms)

@@ -13,7 +13,6 @@ messages are. When two that were published were not heard, the connection is mad
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVarTuple
@@ -22,11 +21,10 @@ import hiredis
 
 from pushd.errors import PushdError, StoreUnavailable
 from pushd.mailbox.base import Subscriber
-from pushd.mailbox.checks import LIBRARY
 from pushd.mailbox.coalesce import PATIENCE, Coalescer, settle
 from pushd.mailbox.connection import Reply, pack
 from pushd.mailbox.link import Link
-from pushd.mailbox.translation import channel_of, parse_id, parse_message
+from pushd.mailbox.translation import TICK, channel_of, parse_id, parse_message
 from pushd.protocol.messages import Overflow, StoredMessage
 
 log = logging.getLogger("pushd.store")
@@ -50,9 +48,10 @@ class Subscriptions:
     Args:
         subscriber: Hears it.
         commands: Publishes the ticks.
+        home: A channel of our own, for the ticks.
     """
 
-    def __init__(self, subscriber: Subscriber, commands: Coalescer) -> None:
+    def __init__(self, subscriber: Subscriber, commands: Coalescer, home: str) -> None:
         self._subscriber = subscriber
         self._commands = commands
         self._loop = asyncio.get_running_loop()
@@ -64,7 +63,7 @@ class Subscriptions:
         self._flush_number = 0
         self._scheduled = False
         self._resuming = False
-        self._tick_channel = f"pushd:{{tick-{secrets.token_hex(8)}}}"
+        self._tick_channel = home
         self._tick = self._published = self._heard = 0
         self._timer: asyncio.TimerHandle | None = None
         self._impatient: asyncio.TimerHandle | None = None
@@ -148,8 +147,8 @@ class Subscriptions:
         """Make the connection anew after an error: replies may be out of step."""
         if isinstance(error, hiredis.ReplyError):
             log.warning("the store refused a subscription", extra={"reason": str(error)})
-        if self._link is not None and self._link.connection is not None:
-            self._link.connection.abort()
+        if self._link is not None:
+            self._link.leave()
 
     # --- the link ------------------------------------------------------------------------
 
@@ -240,8 +239,8 @@ class Subscriptions:
         self._timer = self._loop.call_later(TICK_SECONDS, self._send_tick)
         if self._published - self._heard >= MISSED:
             log.warning("publications do not arrive; connecting anew")
-            if self._link is not None and self._link.connection is not None:
-                self._link.connection.abort()
+            if self._link is not None:
+                self._link.leave()
             return
         self._tick += 1
         number = self._tick
@@ -250,7 +249,7 @@ class Subscriptions:
             if not isinstance(answer, PushdError):
                 self._published = max(self._published, number)
 
-        self._commands.call(f"{LIBRARY}_tick", [self._tick_channel], [number], done)
+        self._commands.call(TICK, [self._tick_channel], [number], done)
 
     def _hear_tick(self, text: bytes) -> None:
         if text.startswith(b"tick\t"):

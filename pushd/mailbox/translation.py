@@ -19,6 +19,25 @@ from pushd.mailbox.connection import Argument
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow, StoredMessage
 
+LIBRARY = "pushd_v3"
+"""Name of the library of mailboxes, and prefix of its functions. Two releases share a store
+as long as they agree on it: a change of what a function takes, answers or keeps changes the
+number."""
+LIMITS = "pushd_limits_v1"
+"""Name of the library that counts for the rate limits, likewise."""
+
+ACCEPT = f"{LIBRARY}_accept"
+OPEN = f"{LIBRARY}_open"
+READ = f"{LIBRARY}_read"
+TAILS = f"{LIBRARY}_tails"
+ACKNOWLEDGE = f"{LIBRARY}_acknowledge"
+POLICY = f"{LIBRARY}_policy"
+SET_POLICY = f"{LIBRARY}_set_policy"
+TOLD = f"{LIBRARY}_told"
+TICK = f"{LIBRARY}_tick"
+MARK = f"{LIBRARY}_mark"
+CHARGE = f"{LIMITS}_charge"
+
 TOUCH = 0
 """Answer of a function that only reads: open the mailbox, then ask again."""
 UNKNOWN = 1

@@ -11,7 +11,7 @@ import pytest
 
 from pushd.errors import PushdError, StoreUnavailable
 from pushd.mailbox import coalesce
-from pushd.mailbox.address import Address
+from pushd.mailbox.address import Address, StoreUrl
 from pushd.mailbox.coalesce import BATCH, FLIGHT, Coalescer
 from pushd.mailbox.connection import Connection, Unavailable
 from pushd.mailbox.link import Link
@@ -75,12 +75,15 @@ class World:
         self.store = Store()
         self.coalescer = Coalescer({"counted": (10, 20)})
         self.link = Link(
-            Address.parse(f"unix://{path}"),
+            self._find,
             prepare=self._prepare,
             opened=self.coalescer.opened,
             lost=self.coalescer.lost,
             pushed=lambda pushes: None,
         )
+
+    async def _find(self) -> Address:
+        return StoreUrl.parse(f"unix://{self.path}").addresses[0]
 
     async def _prepare(self, connection: Connection) -> None:
         pass

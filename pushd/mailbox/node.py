@@ -1,0 +1,185 @@
+"""One primary of the store: its connections, kept for as long as it is one.
+
+One connection for commands, where the calls of a tick travel as one (`coalesce.py`), and
+one that hears publications (`subscriptions.py`); with durability `replicated` one more,
+for what replicas must have before it is answered (`replicate.py`). Where the primary is,
+the first one asks each time it connects; the others follow it, so that all lead to the
+same server.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from pushd.mailbox.address import Address
+from pushd.mailbox.base import Subscriber
+from pushd.mailbox.checks import Durability, check
+from pushd.mailbox.coalesce import Call, Coalescer, Done
+from pushd.mailbox.connection import Argument, Connection, Unavailable
+from pushd.mailbox.link import Link
+from pushd.mailbox.replicate import ReplicatedCoalescer
+from pushd.mailbox.subscriptions import Subscriptions
+from pushd.mailbox.translation import ACCEPT, OPEN, SET_POLICY, channel_of
+
+KEPT = {ACCEPT, OPEN, SET_POLICY}
+"""Functions that promise durability; the others only take away, or tell."""
+
+
+class Terms(NamedTuple):
+    """What holds for every primary of a store.
+
+    Attributes:
+        subscriber: Hears publications.
+        durability: What accepted messages have to survive.
+        replicas: How many must have them, if `replicated`.
+        headers: The header of each function that has one.
+        observe: Called with the seconds each exchange with the store took, or None.
+        cluster: Whether the primaries are a Cluster's.
+    """
+
+    subscriber: Subscriber
+    durability: Durability
+    replicas: int
+    headers: Mapping[str, Sequence[Argument]]
+    observe: Callable[[float], None] | None
+    cluster: bool
+
+
+class Node:
+    """One primary.
+
+    Args:
+        find: Tells where it is; may raise `Unavailable`.
+        terms: What holds for it.
+
+    Attributes:
+        call: Calls a function over mailboxes of this primary; see `Coalescer.call`.
+    """
+
+    def __init__(self, find: Callable[[], Awaitable[Address]], terms: Terms) -> None:
+        self._terms = terms
+        self._home = channel_of(f"tick-{secrets.token_hex(8)}")
+        self._commands = Coalescer(terms.headers, terms.observe)
+        self._link = self._link_of(self._commands, find, self._opened)
+        self._kept: ReplicatedCoalescer | None = None
+        self._followers: list[Link] = []
+        self.call: Call = self._commands.call
+        ticking: Coalescer = self._commands
+        if terms.durability == "replicated":
+            self._kept = ticking = self._replicated()
+            self.call = self._call
+        self._subscriptions = Subscriptions(terms.subscriber, ticking, self._home)
+        hearing = Link(
+            self._beside,
+            prepare=_unprepared,
+            opened=self._subscriptions.opened,
+            lost=self._subscriptions.lost,
+            pushed=self._subscriptions.pushed,
+        )
+        self._subscriptions.start(hearing)
+        self._followers.append(hearing)
+
+    def _replicated(self) -> ReplicatedCoalescer:
+        kept = ReplicatedCoalescer(
+            self._terms.headers,
+            self._terms.observe,
+            replicas=self._terms.replicas,
+            home=self._home,
+        )
+        self._followers.append(self._link_of(kept, self._beside, kept.opened))
+        return kept
+
+    def _link_of(
+        self,
+        coalescer: Coalescer,
+        find: Callable[[], Awaitable[Address]],
+        opened: Callable[[], None],
+    ) -> Link:
+        link = Link(
+            find,
+            prepare=self._check,
+            opened=opened,
+            lost=coalescer.lost,
+            pushed=lambda pushes: None,
+        )
+        coalescer.start(link)
+        return link
+
+    async def start(self) -> None:
+        """Connect, or keep trying in the background if nobody answers.
+
+        Raises:
+            ConfigurationError: If the store answers and will not do; nothing is started.
+        """
+        try:
+            await self._link.start()
+            await asyncio.gather(*[follower.start() for follower in self._followers])
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close the connections; calls without an answer fail."""
+        self._commands.close()
+        if self._kept is not None:
+            self._kept.close()
+        self._subscriptions.close()
+        for link in (self._link, *self._followers):
+            await link.close()
+
+    def ready(self) -> str | None:
+        """Tell why this primary cannot serve right now, in a sentence; None if it can."""
+        troubles = [link.trouble for link in (self._link, *self._followers)]
+        if self._kept is not None:
+            troubles.append(self._kept.trouble)
+        troubles.append(self._subscriptions.trouble())
+        return next(filter(None, troubles), None)
+
+    def subscribe(self, mailbox: str) -> asyncio.Future[None]:
+        """Begin to hear a mailbox's publications; see `base.Mailboxes`."""
+        return self._subscriptions.subscribe(mailbox)
+
+    def unsubscribe(self, mailbox: str) -> None:
+        """Stop hearing a mailbox's publications."""
+        self._subscriptions.unsubscribe(mailbox)
+
+    def _call(
+        self,
+        function: str,
+        keys: Sequence[str],
+        args: Sequence[Argument],
+        done: Done,
+        *,
+        size: int = 0,
+    ) -> None:
+        """Let what replicas must have travel by itself: it would hold up the rest."""
+        kept = self._kept if function in KEPT else None
+        (kept or self._commands).call(function, keys, args, done, size=size)
+
+    async def _check(self, connection: Connection) -> None:
+        await check(
+            connection,
+            durability=self._terms.durability,
+            cluster=self._terms.cluster,
+            home=self._home,
+        )
+
+    async def _beside(self) -> Address:
+        """Tell where the connection for commands leads."""
+        if self._link.connection is None or self._link.address is None:
+            raise Unavailable(self._link.trouble)
+        return self._link.address
+
+    def _opened(self) -> None:
+        """Send what has waited, and have the other connections follow."""
+        self._commands.opened()
+        for follower in self._followers:
+            if follower.connection is None:
+                follower.hurry()
+            elif follower.address != self._link.address:
+                follower.leave()
+
+
+async def _unprepared(connection: Connection) -> None:
+    """Check nothing: the connection for commands has."""
