@@ -45,9 +45,10 @@ from pushd.protocol.events import (
 )
 from pushd.protocol.session import State
 from pushd.web import driver
+from pushd.web.addresses import forwarded_of
 from pushd.web.cors import headers_for
 from pushd.web.driver import Driver
-from pushd.web.exchange import NO_STORE, Headers, query_of, verify_bearer
+from pushd.web.exchange import NO_STORE, Headers, bearer_of, query_of, verify_bearer
 from pushd.web.parts import Parts
 from pushd.web.problems import refusal
 
@@ -85,7 +86,7 @@ class Events(asyncio.Protocol, Driver):
         Args:
             parts: Of the server.
             server: uvicorn's, which waits for its connections to end.
-            headers: Of the request.
+            headers: Of the request; lines of X-Forwarded-For are joined.
         """
         session = EventSession(token_urlsafe(9), parts["terms"], now=time.time())
         self._begin(parts, session)
@@ -247,8 +248,7 @@ class Events(asyncio.Protocol, Driver):
     def _do_authenticate(self, command: Authenticate) -> None:
         names = self._parts["names"]
         try:
-            bearer = self._header(b"authorization")
-            token = verify_bearer(self._parts, bearer, "receive")
+            token = self._verify()
             proven = names.proven(token)
         except PushdError as error:
             self._refuse(error)
@@ -258,6 +258,17 @@ class Events(asyncio.Protocol, Driver):
         else:
             proof = asyncio.ensure_future(names.prove(token))
             proof.add_done_callback(partial(self._proved, token))
+
+    def _verify(self) -> Token:
+        """Verify the token, at the expense of where it comes from if that has a limit."""
+        authorization, addresses = self._header(b"authorization"), self._parts["addresses"]
+        text = bearer_of(authorization)
+        if not addresses.concern(text):
+            return verify_bearer(self._parts, authorization, "receive")
+        peer = self.transport.get_extra_info("peername")
+        address = addresses.of(peer, forwarded_of(self._headers or {}))
+        with addresses.trying(address, text):
+            return verify_bearer(self._parts, authorization, "receive")
 
     def _proved(self, token: Token, answer: Future[None]) -> None:
         """Go on with the token whose name was in question."""

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 
 from pushd.web import events, express
+from pushd.web.addresses import forwarded_in
 from pushd.web.events import Events
 from pushd.web.express import Express
 from pushd.web.parts import Parts
@@ -145,6 +146,7 @@ class Http(HttpToolsProtocol):
             or "hub" not in self.app_state
         ):
             return False
+        headers[b"x-forwarded-for"] = forwarded_in(self.headers)
         self._events = Events(cast(Parts, self.app_state), self.server_state, headers)
         return True
 

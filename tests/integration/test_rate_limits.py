@@ -11,7 +11,7 @@ import redis
 from pushd.identity.tokens import Token
 from tests.contract.stores import until
 from tests.harness import Person, RunningServer, bearer, serving
-from tests.talking import connected, deliver, open_mailbox
+from tests.talking import EVENTS, connected, deliver, open_mailbox
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +174,11 @@ async def test_an_address_pays_for_tokens_that_do_not_verify(
             assert (await stream.next("error"))["code"] == "rate_limited"
             assert (await stream.next("closing"))["retry_after"] >= 1
             assert await stream.closed() == 4429
+        events = f"{server.url}/v1/stream"
+        new, old = ({**headers, **EVENTS} for headers in (alice.receive(), known))
+        assert (await client.get(events, headers=new)).status_code == 429
+        async with client.stream("GET", events, headers=old) as answer:
+            assert answer.status_code == 200
         assert (await client.get(url, headers=known)).status_code == 200
         assert (await client.get(f"{server.url}/health/live")).status_code == 200
 
