@@ -33,23 +33,24 @@ class Allowance:
         Returns:
             0.0 if it is; else the seconds after which it will be, and nothing is counted.
         """
-        if not self._each:
-            return 0.0
-        one = WINDOW / self._each
-        at = max(now, self._whole_at.get(who, 0.0))
-        wait = at + one - now - WINDOW
-        if wait > 0:
+        wait = self.wait(who, now)
+        if wait > 0 or not self._each:
             return wait
-        share = WINDOW / self._together
-        all_at = max(now, self._all_whole_at)
-        wait = all_at + share - now - WINDOW
-        if wait > 0:
-            return wait
-        self._whole_at[who] = at + one
-        self._all_whole_at = all_at + share
+        self._whole_at[who] = max(now, self._whole_at.get(who, 0.0)) + WINDOW / self._each
+        self._all_whole_at = max(now, self._all_whole_at) + WINDOW / self._together
         if len(self._whole_at) > 2 * self._together:
             self._forget(now)
         return 0.0
+
+    def wait(self, who: str, now: float) -> float:
+        """Return the seconds after which it is allowed, 0.0 if it is, without doing it."""
+        if not self._each:
+            return 0.0
+        own = max(now, self._whole_at.get(who, 0.0)) + WINDOW / self._each
+        wait = own - now - WINDOW
+        if wait <= 0:
+            wait = max(now, self._all_whole_at) + WINDOW / self._together - now - WINDOW
+        return max(0.0, wait)
 
     def _forget(self, now: float) -> None:
         """Forget who has the whole allowance; at most `together` are left."""

@@ -4,12 +4,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pushd import logs
 from pushd.delivery import Deliveries
 from pushd.errors import ConfigurationError
 from pushd.hub import Hub
@@ -27,12 +29,15 @@ from pushd.resolvers.compose import make_directory
 from pushd.resolvers.fetch import Fetcher
 from pushd.rules import Rules
 from pushd.settings import Settings
+from pushd.web import admin
 from pushd.web.addresses import Addresses
+from pushd.web.admin.numbers import ShowNumbers
 from pushd.web.cors import Cors
 from pushd.web.deliver import Deliver
 from pushd.web.entrance import Entrance
 from pushd.web.health import Live, Ready, ShowMetrics
 from pushd.web.messages import GetMessages, PostAcks
+from pushd.web.pages import Page
 from pushd.web.parts import Parts
 from pushd.web.policy import PolicyOf
 from pushd.web.problems import Problems
@@ -56,6 +61,7 @@ def create_app(settings: Settings, *, store_url: str | None = None) -> Starlette
         store_url: Where the mailboxes are; None: where the settings say, or else in an
             embedded store that this app starts, and shares with nobody.
     """
+    recent = logs.Recent()
     return App(
         routes=[
             Route("/v1/deliveries", Deliver(), methods=["POST"]),
@@ -67,11 +73,23 @@ def create_app(settings: Settings, *, store_url: str | None = None) -> Starlette
             Route("/health/live", Live(), methods=["GET"]),
             Route("/health/ready", Ready(), methods=["GET"]),
             Route("/metrics", ShowMetrics(), methods=["GET"]),
+            *_admin(settings, recent),
         ],
-        lifespan=_lifespan(settings, store_url),
+        lifespan=_lifespan(settings, store_url, recent),
         origins=_origins(settings),
         charge_addresses=settings.address_rate > 0,
     )
+
+
+def _admin(settings: Settings, recent: logs.Recent) -> list[Route]:
+    """Return the routes of the operator's page, if there is one."""
+    if settings.admin_token is None:
+        return []
+    numbers = ShowNumbers(settings.admin_token, recent.lines)
+    return [
+        Route("/admin/numbers", numbers, methods=["GET"]),
+        *Page("/admin", Path(admin.__file__).parent).routes(),
+    ]
 
 
 class App(Starlette):
@@ -118,11 +136,14 @@ def _plainly(send: Send) -> Send:
 
 
 def _lifespan(
-    settings: Settings, store_url: str | None
+    settings: Settings, store_url: str | None, recent: logs.Recent
 ) -> Callable[[Starlette], AbstractAsyncContextManager[Mapping[str, Any]]]:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
         async with AsyncExitStack() as stack:
+            if settings.admin_token is not None:
+                logging.getLogger().addHandler(recent)
+                stack.callback(logging.getLogger().removeHandler, recent)
             url = settings.redis_url or store_url or _embedded(settings, stack)
             yield await _start(settings, url, stack)
 

@@ -111,6 +111,13 @@ class Hub:
         """Count the mailboxes that somebody listens to."""
         return len(self._listeners)
 
+    def sample(self, count: int) -> list[tuple[Listener, ...]]:
+        """Return the listeners of some mailboxes, of all if there are no more."""
+        everyone = list(self._listeners.values())
+        if len(everyone) <= count:
+            return everyone
+        return random.sample(everyone, count)
+
     def start(self, mailboxes: Mailboxes) -> None:
         """Begin to turn the wheel. Call in the running event loop."""
         self._mailboxes = mailboxes

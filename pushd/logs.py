@@ -8,10 +8,14 @@ is ever a field, nor part of an event.
 import json
 import logging
 import sys
+from collections import deque
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 Format = Literal["text", "json"]
+
+RECENT = 50
+"""Records that are remembered for the operator's page."""
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "color_message"}
 _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
@@ -78,6 +82,31 @@ class Text(logging.Formatter):
             line = f"\x1b[{_COLOURS[record.levelname]}m{line}\x1b[0m"
         trace = _trace(self, record)
         return f"{line}\n{trace}" if trace else line
+
+
+class Recent(logging.Handler):
+    """What was logged lately as a warning or worse, for the operator's page."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._lines: deque[dict[str, Any]] = deque(maxlen=RECENT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Remember a record, but for its trace."""
+        fields = {name: str(value) for name, value in _fields(record).items()}
+        self._lines.append(
+            {
+                "time": record.created,
+                "level": record.levelname.lower(),
+                "logger": record.name,
+                "event": record.getMessage(),
+                "fields": fields,
+            }
+        )
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return what is remembered, the newest last."""
+        return list(self._lines)
 
 
 def _time(record: logging.LogRecord, precision: str) -> str:

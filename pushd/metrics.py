@@ -173,12 +173,24 @@ class Metrics:
 
     def render(self) -> bytes:
         """Return all numbers in Prometheus's text format, of all workers if they share."""
+        return generate_latest(self._counted())
+
+    def samples(self) -> list[tuple[str, dict[str, str], float]]:
+        """Return the same numbers one by one: name, labels, value."""
+        return [
+            (sample.name, sample.labels, sample.value)
+            for family in self._counted().collect()
+            for sample in family.samples
+        ]
+
+    def _counted(self) -> CollectorRegistry:
+        """Return what was counted, by all workers if they share."""
         self.flush()
-        registry = self._registry
-        if os.environ.get(SHARED):
-            registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # untyped in 0.26
-        return generate_latest(registry)
+        if not os.environ.get(SHARED):
+            return self._registry
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # untyped in 0.26
+        return registry
 
 
 def forget_sessions(pid: int, directory: Path) -> None:

@@ -38,7 +38,12 @@ MIB = 1024 * 1024
 
 _HOST_AND_PORT = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\]):[1-9][0-9]{0,4}")
 
+_ADMIN_TOKEN = re.compile(r"[A-Za-z0-9_-]{32,256}")
+
 _SERVICE_LINK = re.compile(r"PUSHD_(\w+_)?PORT(_[0-9]+_TCP)?")
+
+SECRETS = ("redis_url", "admin_token")
+"""Settings that are never shown, or may hold what must not be."""
 
 LISTS = ("owners", "allowed_origins", "dev_hosts", "trusted_proxies")
 """Settings that are lists: separated by commas or white space."""
@@ -168,6 +173,10 @@ class Settings(BaseModel):
     drain_seconds: int = Field(default=10, ge=0, le=600)
     """Seconds over which a stopping server spreads the closing of its sessions."""
 
+    admin_token: str | None = Field(default=None, repr=False)
+    """Opens the operator's page, `/admin`, to whoever knows it; 32 characters or more.
+    Unset: there is no such page. Better a variable than a flag, which others may see."""
+
     log_format: Literal["text", "json"] = "text"
     """How log lines look: `text` for people, `json` for machines."""
 
@@ -208,6 +217,16 @@ class Settings(BaseModel):
         if url is not None and url.partition("://")[0] not in SCHEMES:
             raise ValueError(f"it looks like {FORMS}.")
         return url
+
+    @field_validator("admin_token", mode="after")
+    @classmethod
+    def _long(cls, token: str | None) -> str | None:
+        if token is not None and not _ADMIN_TOKEN.fullmatch(token):
+            raise ValueError(
+                "it has 32 to 256 letters, digits and - or _; make one with "
+                "`openssl rand -hex 32`."
+            )
+        return token
 
     @field_validator(*LISTS, mode="before")
     @classmethod
@@ -347,6 +366,6 @@ def _sentences(error: ValidationError) -> list[str]:
             sentences.append(what)
             continue
         field = str(problem["loc"][0])
-        value = "" if field == "redis_url" else f" is {problem['input']!r}"
+        value = "" if field in SECRETS else f" is {problem['input']!r}"
         sentences.append(f"{variable(field)}{value}: {what[0].lower()}{what[1:]}")
     return sentences

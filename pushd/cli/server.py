@@ -23,7 +23,10 @@ PANELS: Mapping[str, tuple[str, ...]] = {
         *("max_mailbox_bytes", "max_sessions", "max_ttl", "dedup"),
     ),
     "Names": ("names_api", "bns_api", "names_file", "dev_hosts", "lookups"),
-    "Running": ("workers", "drain_seconds", "ping_interval", "log_format", "log_level"),
+    "Running": (
+        *("workers", "drain_seconds", "ping_interval", "admin_token"),
+        *("log_format", "log_level"),
+    ),
 }
 """Where the help shows which setting; one that is not here is shown under Other."""
 

@@ -66,3 +66,12 @@ def test_nobody_passes_the_limit_in_any_minute(steps: list[tuple[int, float]]) -
         mine = [t for other, t in done if other == who and at <= t < at + WINDOW]
         assert len(mine) <= 8
         assert len([t for _, t in done if at <= t < at + WINDOW]) <= 20
+
+
+def test_asking_takes_nothing() -> None:
+    """How long one would have to wait can be asked for without doing it."""
+    allowance = Allowance(each=2, together=100)
+    assert [allowance.wait("alice", NOW) for _ in range(5)] == [0.0] * 5
+    allowance.take("alice", NOW)
+    allowance.take("alice", NOW)
+    assert allowance.wait("alice", NOW) == allowance.take("alice", NOW) == WINDOW / 2

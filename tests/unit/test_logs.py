@@ -114,3 +114,26 @@ def test_the_standard_error_is_the_stream(capsys: pytest.CaptureFixture[str]) ->
 def test_printable_text_steers_no_terminal() -> None:
     """Whatever is no letter, digit, sign or space becomes a dot."""
     assert logs.printable("ä ✓\t\x1b[2J\n\u202e") == "ä ✓··[2J··"
+
+
+def test_the_latest_are_remembered_without_their_traces() -> None:
+    """Warnings and worse, each with its fields, and no more of them than that."""
+    recent = logs.Recent()
+    logger = logging.getLogger("pushd.recent")
+    logger.addHandler(recent)
+    try:
+        logger.info("too little")
+        for n in range(logs.RECENT + 1):
+            logger.warning("warned", extra={"n": n})
+        try:
+            raise ValueError("secret")
+        except ValueError:
+            logger.exception("failed")
+    finally:
+        logger.removeHandler(recent)
+    lines = recent.lines()
+
+    assert len(lines) == logs.RECENT
+    assert lines[0]["fields"] == {"n": "2"}
+    assert (lines[-1]["level"], lines[-1]["event"]) == ("error", "failed")
+    assert "secret" not in str(lines)

@@ -238,3 +238,13 @@ def test_settings_are_frozen() -> None:
 def test_variable_names_the_setting() -> None:
     """The documentation names variables by it."""
     assert variable("max_ttl") == "PUSHD_MAX_TTL"
+
+
+@pytest.mark.parametrize("token", ["short", "x" * 31, "x" * 257, "x" * 31 + " ", "é" * 32])
+def test_an_admin_token_is_long_and_never_shown(token: str) -> None:
+    """One that could be guessed is refused, in a sentence that does not hold it."""
+    with pytest.raises(ConfigurationError, match="openssl rand") as refused:
+        Settings.read({"PUSHD_ADMIN_TOKEN": token})
+
+    assert token not in str(refused.value)
+    assert "x" * 32 not in repr(Settings.read({"PUSHD_ADMIN_TOKEN": "x" * 32}))
