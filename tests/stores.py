@@ -299,9 +299,17 @@ class Sentinels:
 
     def failover(self) -> Server:
         """Promote a replica although nothing is wrong; return it once all agree."""
-        return self.await_failover(
+        before = self.primary()
+        after = self.await_failover(
             lambda: self.sentinels[0].ask("SENTINEL", "FAILOVER", self.SERVICE)
         )
+        self.demote(before)
+        return after
+
+    def demote(self, former: Server) -> None:
+        """Make a former primary a replica, which sentinels take 8 seconds for."""
+        former.ask("REPLICAOF", "127.0.0.1", self.primary().port)
+        eventually(lambda: _follows(former) and self.settled(), "its copy")
 
     def await_failover(self, harm: Callable[[], object]) -> Server:
         """Do something that costs the primary its place; return the next one."""

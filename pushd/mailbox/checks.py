@@ -4,12 +4,12 @@ Each refusal is a sentence that says what to set, for whoever runs the server.
 """
 
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Literal
 
 import hiredis
 
 from pushd.errors import ConfigurationError
-from pushd.mailbox.connection import Connection, Unavailable
+from pushd.mailbox.connection import Connection, Unavailable, pairs
 from pushd.mailbox.translation import LIBRARY, LIMITS, TAILS, TICK
 
 OLDEST = (7, 0)
@@ -108,7 +108,7 @@ async def _check_fsync(
             f"PUSHD_DURABILITY is {durability}, but the store does not let pushd see"
             " whether it keeps that: permit CONFIG GET, or set PUSHD_DURABILITY=memory."
         ) from None
-    policy = _pairs(reply).get(b"appendfsync", b"unknown").decode()
+    policy = pairs(reply).get(b"appendfsync", b"unknown").decode()
     if policy != "always":
         raise ConfigurationError(
             f"PUSHD_DURABILITY is {durability}, but the store's appendfsync is {policy}:"
@@ -116,18 +116,11 @@ async def _check_fsync(
         )
 
 
-def _pairs(reply: Any) -> dict[bytes, bytes]:
-    """Read a map, which an old protocol gives as a flat list."""
-    if isinstance(reply, dict):
-        return reply
-    return dict(zip(reply[::2], reply[1::2], strict=True))
-
-
 async def _load(connection: Connection, library: str) -> None:
     """Load a library if the store has none of this name, or another."""
     code = code_of(library)
     known = await connection.command("FUNCTION", "LIST", "LIBRARYNAME", library, "WITHCODE")
-    if any(_pairs(entry).get(b"library_code") == code.encode() for entry in known):
+    if any(pairs(entry).get(b"library_code") == code.encode() for entry in known):
         return
     try:
         await connection.command("FUNCTION", "LOAD", "REPLACE", code)

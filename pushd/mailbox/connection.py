@@ -162,6 +162,13 @@ def _settle(future: asyncio.Future[Reply], reply: Reply) -> None:
         future.set_result(reply)
 
 
+def pairs(reply: Any) -> dict[bytes, bytes]:
+    """Read a map, which an old protocol gives as a flat list."""
+    if isinstance(reply, dict):
+        return reply
+    return dict(zip(reply[::2], reply[1::2], strict=True))
+
+
 def refused(error: hiredis.ReplyError, address: Address) -> Exception:
     """Turn an error of the store while we connect into what the operator should know."""
     text = str(error)

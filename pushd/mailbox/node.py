@@ -140,6 +140,11 @@ class Node:
         troubles.append(self._subscriptions.trouble())
         return next(filter(None, troubles), None)
 
+    def lead_to(self, address: Address) -> None:
+        """Leave the server there is for this one, if it is another."""
+        if self._link.address != address:
+            self._link.leave()
+
     def subscribe(self, mailbox: str) -> asyncio.Future[None]:
         """Begin to hear a mailbox's publications; see `base.Mailboxes`."""
         return self._subscriptions.subscribe(mailbox)

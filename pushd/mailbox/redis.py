@@ -30,6 +30,7 @@ from pushd.mailbox.checks import Durability
 from pushd.mailbox.coalesce import settle
 from pushd.mailbox.connection import Argument
 from pushd.mailbox.node import Node, Terms
+from pushd.mailbox.sentinel import WatchedNode
 from pushd.mailbox.translation import (
     ACCEPT,
     ACKNOWLEDGE,
@@ -430,13 +431,11 @@ def _ignore(answers: list[Any] | PushdError) -> None:
 
 
 def _primaries(store: StoreUrl, terms: Terms) -> Node:
-    """Make what leads to the store's primaries.
-
-    Raises:
-        ConfigurationError: If there may be several; that comes with the next step.
-    """
-    if store.topology != "server":
-        raise ConfigurationError("PUSHD_REDIS_URL: Sentinel and Cluster are not there yet.")
+    """Make what leads to the store's primaries."""
+    if store.topology == "cluster":
+        raise ConfigurationError("PUSHD_REDIS_URL: Clusters are not there yet.")
+    if store.topology == "sentinel":
+        return WatchedNode(store, terms)
     [address] = store.addresses
 
     async def find() -> Address:
