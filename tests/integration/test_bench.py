@@ -9,6 +9,7 @@ import pytest
 
 from bench import compare, report
 from bench.__main__ import measure
+from bench.bare import BUDGETED_US
 from bench.compare import Outcome
 from bench.load import Counters, LoadFailed
 from bench.peers import PEERS, mosquitto
@@ -58,6 +59,23 @@ def test_a_budget_is_met_or_not() -> None:
     assert [report.Line("a", "a", "us", most=2).met(n) for n in (2, 3)] == ["yes", "no"]
     assert [report.Line("a", "a", "us", least=3).met(n) for n in (2, 3)] == ["no", "yes"]
     assert report.Line("a", "a", "us").met(1) == ""
+
+
+def test_figures_are_told_in_bare_posts() -> None:
+    """On a machine twice as slow twice the time keeps the budget, and more does not."""
+    slow = {"pace.post_us": 2 * BUDGETED_US}
+    runs = [
+        slow | {"single.full.memory.server_us": 2 * 40.0, "p50_ms": 9.0},
+        slow | {"connect.seen.per_server_second": 12_000 / 2.1},
+    ]
+    single, seen = report.table(runs).splitlines()[2:4]
+    assert [cell.strip() for cell in single.split("|")[6:-1]] == [
+        "no",
+        "7.14",
+        "<= 7.1",
+        "yes",
+    ]
+    assert [cell.strip() for cell in seen.split("|")[6:-1]] == ["no", "15.6", "<= 15", "no"]
 
 
 def test_the_results_are_kept(tmp_path: Path) -> None:
@@ -135,7 +153,7 @@ def test_a_peer_that_is_not_to_be_had_says_so() -> None:
         ("server_kib", "store_kib", "server_us", "store_us", "per_second", "others"), 2.0
     )
     outcomes = {
-        "pushd": Outcome(Pushd(1), [run | {"verify_us": 30.0}]),
+        "pushd": Outcome(Pushd(1), [run | {"verify_us": 30.0, "post_us": 6.0}]),
         "conventional": Outcome(Conventional(1), missing="no\nnetwork"),
     }
     first, second = compare.table(outcomes).splitlines()[2:4]
