@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pushd.devhub.errors import BadPathError, DoesNotExist, HubError
@@ -119,6 +119,7 @@ def follow(storage: Storage, steps: list[tuple[str, str, str]]) -> None:
             pass  # both refuse the same
 
 
+@settings(deadline=None)
 @given(STEPS)
 @example([("write", "a/b/c", ""), ("delete", "a/b/c", ""), ("write", "a", "")])
 def test_memory_and_directory_agree(steps: list[tuple[str, str, str]]) -> None:
