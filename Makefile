@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 unexport PIP_FIND_LINKS UV_FIND_LINKS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e packages check format bench bench-quick autobahn lock clean
+.PHONY: help setup run test e2e packages check format chaos bench bench-quick autobahn lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-11s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ check: $(READY) ## lint, formatting, types
 format: $(READY) ## let ruff put the code in order
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
+
+chaos: $(READY) ## break servers and stores at random; ARGS="--seed 7 --schedules 1000"
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 bench: $(READY) ## measure memory, CPU and speed
 	@$(BIN)/python -m bench $(ARGS)

@@ -104,11 +104,19 @@ class Server:
         """Whether it was started and not killed since; a paused one runs."""
         return self._process is not None
 
+    @property
+    def alive(self) -> bool:
+        """Whether its process is there; one that gave up by itself is not."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         self._directory.mkdir(exist_ok=True)
         command = [self._binary, *self._arguments()]
-        self._process = subprocess.Popen(command, start_new_session=True)
+        # It inherits that SIGXFSZ is ignored: a file that may not grow is an error to it.
+        self._process = subprocess.Popen(
+            command, start_new_session=True, restore_signals=False
+        )
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             assert self._process.poll() is None, (self._directory / "log").read_text()

@@ -1,0 +1,135 @@
+"""A schedule: a world and what goes wrong in it, drawn from a seed; and running it."""
+
+import asyncio
+import random
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.chaos.checker import Complaint, check
+from tests.chaos.faults import FAULTS, Strike, strike
+from tests.chaos.history import Numbers, save
+from tests.chaos.world import Shape, World
+
+LOAD = 3.0
+"""Seconds of load at a pace of 5; other paces stretch it."""
+LONGEST = 2.5
+"""Seconds a fault lasts at most, at that pace."""
+
+
+class Schedule(NamedTuple):
+    """A world and the faults that come over it."""
+
+    seed: int
+    shape: Shape
+    strikes: tuple[Strike, ...]
+
+    def __str__(self) -> str:
+        shape = self.shape
+        kept = shape.level if shape.appended else f"{shape.level} without a file"
+        faults = "; ".join(map(str, self.strikes)) or "no fault"
+        return f"{shape.nodes} on {shape.store}, {kept}: {faults}"
+
+
+class Outcome(NamedTuple):
+    """What came of a schedule."""
+
+    schedule: Schedule
+    numbers: Numbers
+    complaints: list[Complaint]
+
+
+def draw(seed: int, **fixed: object) -> Schedule:
+    """Draw a schedule; `fixed` are members of the shape that are not drawn."""
+    rng = random.Random(seed)  # noqa: S311 - chance that can be repeated
+    level = rng.choice(("fsync", "fsync", "fsync", "memory"))
+    drawn = {
+        "store": rng.choice(("valkey", "redis")),
+        "level": level,
+        "appended": level == "fsync" or rng.random() < 0.5,
+        "nodes": rng.choice((1, 2)),
+    }
+    shape = Shape(**{**drawn, **fixed})  # type: ignore[arg-type] # members of any type
+    names = [name for name, kind in FAULTS.items() if kind.fits(shape)]
+    stretch = 5.0 / shape.pace
+    strikes = [
+        Strike(
+            fault=rng.choice(names),
+            at=stretch * rng.uniform(0.2, 0.8 * LOAD),
+            lasts=stretch * rng.uniform(0.1, LONGEST),
+            node=rng.randrange(shape.nodes),
+        )
+        for _ in range(rng.choice((1, 1, 2, 2, 3, 4)))
+    ]
+    return Schedule(seed, shape, tuple(sorted(strikes, key=lambda strike: strike.at)))
+
+
+async def run(schedule: Schedule, keep: Path | None = None) -> Outcome:
+    """Run a schedule and check its history.
+
+    Args:
+        schedule: What to run.
+        keep: Directory for the history and the logs, if something is wrong with them.
+    """
+    rng = random.Random(schedule.seed)  # noqa: S311 - chance that can be repeated
+    with tempfile.TemporaryDirectory(prefix="pushd-") as directory:
+        world = World(schedule.shape, rng, Path(directory))
+        async with world.running():
+            await _strike_all(world, schedule.strikes)
+            await world.settle()
+        history = world.recorder.history
+        complaints = check(history)
+        if complaints and keep is not None:
+            _keep(world, schedule, complaints, keep)
+        return Outcome(schedule, world.recorder.numbers(), complaints)
+
+
+async def run_all(
+    schedules: Iterable[Schedule],
+    *,
+    parallel: int,
+    keep: Path | None = None,
+    done: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Run schedules, some at once, and return what came of each, in order.
+
+    Args:
+        schedules: What to run; the next is asked for when there is room.
+        parallel: How many run at once.
+        keep: As of `run`.
+        done: Called with each outcome as it is there.
+    """
+    outcomes: dict[int, Outcome] = {}
+    waiting = iter(enumerate(schedules))
+
+    async def work() -> None:
+        for number, schedule in waiting:
+            outcomes[number] = await run(schedule, keep)
+            done(outcomes[number])
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(parallel):
+            tasks.create_task(work())
+    return [outcomes[number] for number in sorted(outcomes)]
+
+
+async def _strike_all(world: World, strikes: Sequence[Strike]) -> None:
+    """Let the faults come over the world while it is under load, and a little longer."""
+    async with asyncio.TaskGroup() as tasks:
+        for each in strikes:
+            tasks.create_task(strike(world, each))
+        await asyncio.sleep(LOAD * 5.0 / world.shape.pace)
+        world.place.loading.clear()
+
+
+def _keep(
+    world: World, schedule: Schedule, complaints: list[Complaint], keep: Path
+) -> None:
+    directory = keep / str(schedule.seed)
+    directory.mkdir(parents=True, exist_ok=True)
+    save(world.recorder.history, directory / "history.jsonl")
+    lines = [str(schedule), *map(str, complaints)]
+    directory.joinpath("complaints.txt").write_text("\n".join(lines) + "\n")
+    for log in world.directory.glob("*.log"):
+        directory.joinpath(log.name).write_bytes(log.read_bytes())

@@ -1,0 +1,64 @@
+"""The checker finds what a server without its safeguards does to messages.
+
+The same schedules, and others, find nothing wrong with the server as it is.
+"""
+
+import asyncio
+
+import pytest
+
+from tests.chaos.named import NAMED
+from tests.chaos.schedule import Schedule, run
+
+SEAM = "the seam between history and live"
+OLDER = "a store that comes back older"
+PUBLICATION = "a publication that is lost"
+
+PATIENCE = 6.0
+"""Seconds in which what comes late has come; a mutant never catches up."""
+TRIES = 5
+"""Runs in which a race is met once, very surely."""
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    # An HTTP client that is cancelled while it connects leaves its socket lying about.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+def without(mutant: str, name: str) -> Schedule:
+    """Return a schedule on servers in which something is switched off."""
+    schedule = NAMED[name]
+    shape = schedule.shape._replace(mutant=mutant, patience=PATIENCE)
+    return schedule._replace(shape=shape)
+
+
+async def rules(mutant: str, name: str) -> set[str]:
+    """Run a schedule until the checker complains, and return the rules that are broken."""
+    for _ in range(TRIES):
+        outcome = await run(without(mutant, name))
+        if outcome.complaints:
+            return {complaint.rule for complaint in outcome.complaints}
+    return set()
+
+
+async def test_without_the_tail_check_the_seam_holds() -> None:
+    """What finds the missing seam is not that the tail check is missing too."""
+    outcomes = await asyncio.gather(*[run(without("tail check", SEAM)) for _ in range(2)])
+
+    assert [outcome.complaints for outcome in outcomes] == [[], []]
+
+
+async def test_mutants_are_found() -> None:
+    """Without the gate, the subscription's seam, epochs or the tail check, it is seen."""
+    gate, seam, epoch, tail = await asyncio.gather(
+        rules("gate", SEAM),
+        rules("seam,tail check", SEAM),
+        rules("epoch", OLDER),
+        rules("tail check", PUBLICATION),
+    )
+
+    assert "skipped" in gate
+    assert "lost" in seam
+    assert {"renamed", "dishonest"} & epoch
+    assert "lost" in tail

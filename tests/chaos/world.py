@@ -1,0 +1,235 @@
+"""A store, servers on it, and people who talk through them: all that a fault can hit.
+
+    people ── door ── node ── link ── store
+
+Doors and links are proxies, one for each node. Everything but them is the real thing.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.chaos.checker import READER, check
+from tests.chaos.history import Complained, Lost, Quiet, Recorder
+from tests.chaos.node import Node
+from tests.chaos.people import (
+    Listener,
+    Place,
+    Poller,
+    Reader,
+    Sender,
+    http_client,
+)
+from tests.chaos.proxy import Proxy
+from tests.harness import Person
+from tests.stores import Server
+
+PUBLIC_URL = "http://push.example"
+PATIENCE = 40.0
+"""Seconds after the last fault in which everything has to come right, and long before."""
+
+
+class Shape(NamedTuple):
+    """What a world is made of.
+
+    Attributes:
+        store: The kind of store.
+        level: The durability that is promised.
+        appended: Whether the store keeps an append-only file.
+        nodes: How many servers.
+        mailboxes: How many mailboxes.
+        rate: Requests a second of each sender.
+        pace: By how much the servers' waits are shorter.
+        mutant: What is switched off in the servers.
+        patience: Seconds for what comes late to come.
+    """
+
+    store: str = "valkey"
+    level: str = "fsync"
+    appended: bool = True
+    nodes: int = 1
+    mailboxes: int = 3
+    rate: float = 10.0
+    pace: float = 5.0
+    mutant: str = ""
+    patience: float = PATIENCE
+
+
+class World:
+    """Everything of one run.
+
+    Attributes:
+        recorder: Writes down what happens.
+        store: The store.
+        nodes: The servers.
+        links: From each node to the store.
+        doors: From people to each node.
+        hands: One lock for each process, by name: one fault at a time has it.
+    """
+
+    def __init__(self, shape: Shape, rng: random.Random, directory: Path) -> None:
+        self.shape = shape
+        self.rng = rng
+        self.directory = directory
+        self.recorder = Recorder()
+        self.store = _store(shape, directory)
+        self.nodes: list[Node] = []
+        self.links: list[Proxy] = []
+        self.doors: list[Proxy] = []
+        self.hands: dict[str, asyncio.Lock] = {}
+        self.place = Place(
+            self.recorder, rng, self._url, PUBLIC_URL, asyncio.Event(), asyncio.Event()
+        )
+        self._owners = [Person(PUBLIC_URL) for _ in range(shape.mailboxes)]
+        self._clients = self._make_clients()
+        self._senders: list[asyncio.Task[None]] = []
+
+    def hand(self, name: str) -> asyncio.Lock:
+        """Return the lock of a process."""
+        return self.hands.setdefault(name, asyncio.Lock())
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run everything, and people who deliver and listen, while the block runs."""
+        async with AsyncExitStack() as stack:
+            stack.callback(self.store.kill)
+            await asyncio.to_thread(self.store.start)
+            for number in range(self.shape.nodes):
+                await self._add_node(number, stack)
+            await self._open_mailboxes()
+            people = [asyncio.create_task(client.run()) for client in self._clients]
+            self.place.loading.set()
+            self._senders = [
+                asyncio.create_task(sender.run()) for sender in self._make_senders()
+            ]
+            stack.push_async_callback(self._send_home, [*people, *self._senders])
+            yield
+
+    async def _send_home(self, people: Sequence[asyncio.Task[None]]) -> None:
+        """Close the doors behind everybody; nobody is dragged out in mid-sentence."""
+        self.place.loading.clear()
+        self.place.over.set()
+        await asyncio.gather(*[door.close() for door in self.doors])
+        await asyncio.gather(*people)
+
+    def lost(self, since: float, broken: float) -> None:
+        """Write down that the store has forgotten, and is there again."""
+        until = self.recorder.now()
+        self.recorder.note(Lost(since=since, broken=broken, until=until))
+
+    async def settle(self) -> None:
+        """Let everybody finish, and write down what is there then."""
+        _, unanswered = await asyncio.wait(self._senders, timeout=PATIENCE)
+        if unanswered:
+            self.recorder.note(Complained(line="Some deliveries never were answered."))
+        unread = await self._settled()
+        self.recorder.note(Quiet(unread=unread))
+        for node in self.nodes:
+            for line in node.complaints():
+                self.recorder.note(Complained(line=line))
+
+    # --- making it --------------------------------------------------------------------
+
+    async def _add_node(self, number: int, stack: AsyncExitStack) -> None:
+        link, door = Proxy(self.directory / "s", self.rng), Proxy(None, self.rng)
+        await link.start(self.directory / f"n{number}")
+        await door.start(("127.0.0.1", 0))
+        environ = {
+            "PUSHD_PORT": "0",
+            "PUSHD_REDIS_URL": f"unix://{link.address}",
+            "PUSHD_PUBLIC_URL": PUBLIC_URL,
+            "PUSHD_DURABILITY": self.shape.level,
+            "PUSHD_LOG_FORMAT": "json",
+            "PUSHD_DRAIN_SECONDS": "1",
+            "PUSHD_PING_INTERVAL": "2",
+        }
+        node = Node(
+            f"node-{number}",
+            self.directory,
+            environ,
+            pace=self.shape.pace,
+            mutant=self.shape.mutant,
+        )
+        stack.push_async_callback(door.close)
+        stack.push_async_callback(link.close)
+        stack.push_async_callback(node.stop)
+        self.nodes.append(node)
+        self.links.append(link)
+        self.doors.append(door)
+        await self.start_node(number)
+
+    async def start_node(self, number: int) -> None:
+        """Start a node, and let people in."""
+        node = self.nodes[number]
+        await node.start()
+        self.doors[number].target = ("127.0.0.1", node.port)
+
+    def _url(self) -> str:
+        address = self.rng.choice(self.doors).address
+        assert isinstance(address, tuple)
+        return f"http://{address[0]}:{address[1]}"
+
+    def _make_clients(self) -> list[Listener | Poller]:
+        """Make clients of several tempers; the first mailbox is never acked."""
+        clients: list[Listener | Poller] = []
+        for number, owner in enumerate(self._owners):
+            acks = 0.0 if number == 0 else self.rng.choice((0.0, 0.3, 0.8))
+            name = f"listener-{number}"
+            clients.append(Listener(self.place, name, owner, acks))
+            if self.rng.random() < 0.5:
+                slow = Listener(
+                    self.place,
+                    f"slow-{number}",
+                    owner,
+                    acks / 2,
+                    window=self.rng.choice((1, 2, 8)),
+                    slowness=0.05,
+                )
+                clients.append(slow)
+            if self.rng.random() < 0.3:
+                clients.append(Poller(self.place, f"poller-{number}", owner, acks / 2))
+        return clients
+
+    def _make_senders(self) -> list[Sender]:
+        mailboxes = [owner.did for owner in self._owners]
+        return [
+            Sender(self.place, name, mailboxes, self.shape.rate)
+            for name in ("alice", "carol")
+        ]
+
+    # --- mailboxes from outside ---------------------------------------------------------
+
+    async def _open_mailboxes(self) -> None:
+        await self._read_all("begin")
+
+    async def _read_all(self, name: str) -> dict[str, list[str]]:
+        """Read every mailbox from its first message to its last."""
+        readers = [
+            Reader(self.place, f"{READER}{name}-{number}", owner, 0.0)
+            for number, owner in enumerate(self._owners)
+        ]
+        async with http_client() as http:
+            found = await asyncio.gather(*[reader.read_all(http) for reader in readers])
+        return {owner.did: ids for owner, ids in zip(self._owners, found, strict=True)}
+
+    async def _settled(self) -> dict[str, list[str]]:
+        """Wait until nothing more comes and the checker is content, or patience ends."""
+        unread: dict[str, list[str]] = {}
+        end = self.recorder.now() + self.shape.patience
+        while self.recorder.now() < end:
+            before, unread = unread, await self._read_all("end")
+            quiet = Quiet(at=self.recorder.now(), unread=unread)
+            if before == unread and not check([*self.recorder.history, quiet]):
+                break
+            await asyncio.sleep(0.5)
+        return unread
+
+
+def _store(shape: Shape, directory: Path) -> Server:
+    return Server(
+        shape.store, directory, appendonly="yes" if shape.appended else "no",
+        appendfsync="always" if shape.level != "memory" else "everysec",
+    )  # fmt: skip
