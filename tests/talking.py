@@ -71,10 +71,6 @@ class Stream:
             await self.send("seen", upto=messages[-1]["id"])
         return found
 
-    def vanish(self) -> None:
-        """Drop the connection without a word, and whatever is on its way."""
-        self._socket.transport.abort()
-
     async def closed(self) -> int | None:
         """Read to the end and return the close code."""
         with suppress(ConnectionClosed):
@@ -85,9 +81,9 @@ class Stream:
 
 @asynccontextmanager
 async def connected(
-    url: str, headers: Mapping[str, str] | None = None, **options: Any
+    url: str, headers: Mapping[str, str] | None = None
 ) -> AsyncIterator[Stream]:
-    """Open a websocket without saying hello; `options` are more of `connect`'s."""
+    """Open a websocket without saying hello."""
     address = url.replace("http", "ws", 1) + "/v1/stream"
     protocols = [Subprotocol(SUBPROTOCOL)]
     async with connect(
@@ -96,7 +92,6 @@ async def connected(
         additional_headers=headers,
         compression=None,
         proxy=None,
-        **options,
     ) as socket:
         yield Stream(socket)
 
