@@ -3,25 +3,19 @@
 Each refusal is a sentence that says what to set, for whoever runs the server.
 """
 
-from importlib.resources import files
 from typing import Literal
 
 import hiredis
 
 from pushd.errors import ConfigurationError
 from pushd.mailbox.connection import Connection, Unavailable, pairs
-from pushd.mailbox.translation import LIBRARY, LIMITS, TAILS, TICK
+from pushd.mailbox.functions import LIMITS, MAILBOXES, Library
+from pushd.mailbox.translation import TAILS, TICK
 
 OLDEST = (7, 0)
-_FILES = {LIBRARY: "functions.lua", LIMITS: "limits.lua"}
 
 Durability = Literal["memory", "fsync", "replicated"]
 """What an accepted message survives; each level holds the one before too."""
-
-
-def code_of(library: str) -> str:
-    """Read a library of functions that ships with this release."""
-    return files("pushd.mailbox").joinpath(_FILES[library]).read_text("utf-8")
 
 
 async def check(
@@ -47,7 +41,7 @@ async def check(
     _check_eviction(info)
     if durability != "memory":
         await _check_fsync(connection, info, durability)
-    for library in _FILES:
+    for library in (MAILBOXES, LIMITS):
         await _load(connection, library)
     await _probe(connection, home)
 
@@ -116,14 +110,16 @@ async def _check_fsync(
         )
 
 
-async def _load(connection: Connection, library: str) -> None:
-    """Load a library if the store has none of this name, or another."""
-    code = code_of(library)
-    known = await connection.command("FUNCTION", "LIST", "LIBRARYNAME", library, "WITHCODE")
-    if any(pairs(entry).get(b"library_code") == code.encode() for entry in known):
+async def _load(connection: Connection, library: Library) -> None:
+    """Load a library if the store has none of this name, or something else by it."""
+    known = await connection.command(
+        "FUNCTION", "LIST", "LIBRARYNAME", library.name, "WITHCODE"
+    )
+    code = library.code.encode()
+    if any(pairs(entry).get(b"library_code") == code for entry in known):
         return
     try:
-        await connection.command("FUNCTION", "LOAD", "REPLACE", code)
+        await connection.command("FUNCTION", "LOAD", "REPLACE", library.code)
     except hiredis.ReplyError as error:
         if str(error).startswith("OOM"):
             raise Unavailable("The store is out of memory.") from None

@@ -1,4 +1,4 @@
-#!lua name=pushd_v3
+#!lua name=pushd_VERSION
 --[[
 Every step of a mailbox that must be atomic, as one library of functions.
 
@@ -38,10 +38,21 @@ somebody is allowed, all others together get four fifths of the quota.
 Idempotency. The keys a mailbox remembers are in one hash for each stretch of `dedup`
 seconds; a key is looked up in the current and the previous one. Each expires by itself.
 
+Releases. Each has a library of its own, whose name is made of this text, and several act on
+one store while it is upgraded, or taken back. So what one keeps the others must keep:
+
+  1. The state only grows at its end. What is behind what a release knows, it leaves as it
+     is; what an older one did not write is zero, and zero means what that one did.
+  2. No key, field or event changes its meaning. A new one may come if those who do not know
+     it do no harm by that.
+  3. What they would do harm to raises the mailbox's `format` where it is first used there:
+     older releases refuse that mailbox (NEWER), and leave it alone.
+
 Every function takes one key per mailbox, `pushd:{<did>}`, then a header of arguments that
 are the same for the whole call, then for each key a run of arguments, and answers an array
 with as many items for each key, one if nothing else is said. So calls can be joined, and
-all that belongs to a mailbox lies in one Cluster slot:
+all that belongs to a mailbox lies in one Cluster slot. All answer UNKNOWN for a mailbox that
+is not there, and NEWER for one of a format that this release does not know.
 
   pushd:{<did>}           shard channel: messages as JSON objects, all else as words
                           separated by tabs: read, upto, overflow, joined, tick
@@ -84,6 +95,9 @@ local MORE = 6
 local DONE = 7
 local FORBIDDEN = 8
 local STALE = 9
+local NEWER = 10
+
+local FORMAT = 1        -- the highest format of a mailbox that this release knows
 
 -- Bound by the first call: no library can be had while this one is loading.
 local call, try, format, match, pack_state, unpack_state
@@ -136,13 +150,14 @@ end
 -- past, odd, heavy, refusing, overflow  flags: the previous stretch has keys; there are
 --             exceptions to the chain; shares are counted; full; there is an overflow
 -- policy      0 none, 1 there is one, 2 one that allows somebody by name or key
-local STATE = '<c16dddddddddBBBBBB'
-local SIZE = 16 + 9 * 8 + 6
+-- format      the format a release has to know to do no harm, 0 and 1 the first
+local STATE = '<c16dddddddddBBBBBBB'
+local SIZE = 16 + 9 * 8 + 7
 
 -- The one mailbox at hand, in variables: a field of a table is several times as dear.
 local m_key, m_stream, m_changed, m_renewed
 local m_source, m_epoch, m_seq, m_latest, m_due, m_kept, m_count, m_bytes, m_stretch,
-  m_keys, m_past, m_odd, m_heavy, m_refusing, m_overflow, m_policy
+  m_keys, m_past, m_odd, m_heavy, m_refusing, m_overflow, m_policy, m_format
 
 -- The packed states of the running call, by key; one command reads those of all its keys.
 local states
@@ -159,16 +174,17 @@ local function begin_with(keys)
   end
 end
 
--- Take up a mailbox; false if it is not there.
+-- Take up a mailbox; else return why not, as it is answered.
 local function load(key)
   local packed = states[key]
-  if not packed then return false end
-  -- An older release wrote less; what it did not know is zero.
+  if not packed then return UNKNOWN end
   if #packed < SIZE then packed = packed .. string.rep('\0', SIZE - #packed) end
   m_key, m_stream, m_changed, m_renewed = key, key .. ':s', false, false
   m_source, m_epoch, m_seq, m_latest, m_due, m_kept, m_count, m_bytes, m_stretch, m_keys,
-    m_past, m_odd, m_heavy, m_refusing, m_overflow, m_policy = unpack_state(STATE, packed)
-  return true
+    m_past, m_odd, m_heavy, m_refusing, m_overflow, m_policy, m_format =
+    unpack_state(STATE, packed)
+  if m_format > FORMAT then return NEWER end
+  return nil
 end
 
 -- What the state says of a policy, by the policy itself.
@@ -182,15 +198,16 @@ local function create(key)
   m_source, m_epoch, m_seq, m_latest, m_due, m_kept = '', 0, 0, 0, NEVER, 0
   m_count, m_bytes, m_stretch, m_keys = 0, 0, 0, 0
   m_past, m_odd, m_heavy, m_refusing, m_overflow = 0, 0, 0, 0, 0
-  m_policy = policy_of()
-  return true
+  m_policy, m_format = policy_of(), 0
 end
 
 local function save()
   if not m_changed then return end
   local packed = pack_state(STATE, m_source, m_epoch, m_seq, m_latest, m_due, m_kept,
     m_count, m_bytes, m_stretch, m_keys, m_past, m_odd, m_heavy, m_refusing, m_overflow,
-    m_policy)
+    m_policy, m_format)
+  local had = states[m_key]
+  if had and #had > SIZE then packed = packed .. string.sub(had, SIZE + 1) end
   if m_renewed then
     call('SET', m_key .. ':m', packed, 'EXAT', m_kept + DAY + MEMORY)
   else
@@ -562,21 +579,22 @@ end
 -- Header: quota in messages, quota in bytes, seconds of a stretch of keys.
 -- For each key: body, seconds until it expires, hash of sender and key ('' for no key),
 -- digest of the payload.
--- Answers: its id; =id of the first if the key was known; UNKNOWN, CONFLICT or why full.
+-- Answers: its id; =id of the first if the key was known; CONFLICT, FORBIDDEN, STALE, or why
+-- it is full.
 local function accept(keys, args)
   begin_with(keys)
   limit(args)
-  local replies, last, there, n = {}, nil, false, 4
+  local replies, last, closed, n = {}, nil, UNKNOWN, 4
   for i, key in ipairs(keys) do
     if key ~= last then
-      if there then save() end
-      last, there = key, load(key)
-      if there then settle() end
+      if not closed then save() end
+      last, closed = key, load(key)
+      if not closed then settle() end
     end
-    replies[i] = there and store(args[n], args[n + 1], args[n + 2], args[n + 3]) or UNKNOWN
+    replies[i] = closed or store(args[n], args[n + 1], args[n + 2], args[n + 3])
     n = n + 4
   end
-  if there then save() end
+  if not closed then save() end
   return replies
 end
 
@@ -586,15 +604,17 @@ end
 -- Header: as accept.
 -- For each key: 1 to make it if it is not there, else 0; what to publish, or ''; how many
 -- ids the owner still holds, and those.
--- Answers: UNKNOWN, or {1 if there is more to sweep, tail, unread, refused, since, those
--- of the ids that are gone...}.
+-- Answers: {1 if there is more to sweep, tail, unread, refused, since, those of the ids
+-- that are gone...}.
 local function open(keys, args)
   begin_with(keys)
   limit(args)
   local replies, n = {}, 4
   for i, key in ipairs(keys) do
     local make, publication, holding = args[n], args[n + 1], tonumber(args[n + 2])
-    if load(key) or (make == '1' and create(key)) then
+    local closed = load(key)
+    if closed == UNKNOWN and make == '1' then closed = create(key) end
+    if not closed then
       if m_source == source and call('EXISTS', m_stream) == 0 then new_epoch() end
       settle()
       local refused, since = overflow_of()
@@ -609,7 +629,7 @@ local function open(keys, args)
       save()
       replies[i] = reply
     else
-      replies[i] = UNKNOWN
+      replies[i] = closed
     end
     n = n + 3 + holding
   end
@@ -638,16 +658,15 @@ end
 
 -- Read messages in order.
 -- For each key: the id after which to begin, how many messages at most.
--- Answers: TOUCH, UNKNOWN, or {1 if nothing follows, tail, unread, refused, since, id,
+-- Answers: TOUCH, or {1 if nothing follows, tail, unread, refused, since, id,
 -- message, id, message...}.
 local function read(keys, args)
   begin_with(keys)
   local replies = {}
   for i, key in ipairs(keys) do
-    if not load(key) then
-      replies[i] = UNKNOWN
-    elseif not settled() then
-      replies[i] = TOUCH
+    local closed = load(key) or (not settled() and TOUCH)
+    if closed then
+      replies[i] = closed
     else
       local refused, since = overflow_of()
       local reply = {0, id_of(m_epoch, m_seq), call('XLEN', m_stream), refused, since}
@@ -659,16 +678,12 @@ local function read(keys, args)
 end
 
 -- Tell the last id assigned.
--- Answers: TOUCH, UNKNOWN, or the tail.
+-- Answers: TOUCH, or the tail.
 local function tails(keys)
   begin_with(keys)
   local replies = {}
   for i, key in ipairs(keys) do
-    if not load(key) then
-      replies[i] = UNKNOWN
-    else
-      replies[i] = settled() and id_of(m_epoch, m_seq) or TOUCH
-    end
+    replies[i] = load(key) or (settled() and id_of(m_epoch, m_seq) or TOUCH)
   end
   return replies
 end
@@ -716,8 +731,8 @@ end
 -- Remove messages and say so.
 -- Header: as accept.
 -- For each key: who acks; 0 and an id up to which, or how many ids and those.
--- Answers, three numbers: DONE, MORE if there is more to remove, or UNKNOWN; removed;
--- unread. They are not an array of their own: that is as dear as the removal.
+-- Answers, three numbers: DONE, or MORE if there is more to remove; removed; unread. They
+-- are not an array of their own: that is as dear as the removal.
 local function acknowledge(keys, args)
   begin_with(keys)
   limit(args)
@@ -725,8 +740,8 @@ local function acknowledge(keys, args)
   for i, key in ipairs(keys) do
     local origin, count = args[n], tonumber(args[n + 1])
     local last = n + 1 + (count > 0 and count or 1)
-    local outcome, removed, unread = UNKNOWN, 0, 0
-    if load(key) then
+    local outcome, removed, unread = load(key), 0, 0
+    if not outcome then
       settle()
       local more = false
       unread = call('XLEN', m_stream)
@@ -752,12 +767,12 @@ end
 --- policy, set_policy ----------------------------------------------------------------
 
 -- Read policies.
--- Answers: UNKNOWN, or the record of the policy, '' without one.
+-- Answers: the record of the policy, '' without one.
 local function policy(keys)
   begin_with(keys)
   local replies = {}
   for i, key in ipairs(keys) do
-    replies[i] = load(key) and (call('HGET', key .. ':p', '=') or '') or UNKNOWN
+    replies[i] = load(key) or call('HGET', key .. ':p', '=') or ''
   end
   return replies
 end
@@ -782,15 +797,15 @@ end
 -- Header: as accept.
 -- For each key: the record that is to be replaced, '' for whatever there is; seconds until
 -- the names are stale, 0 for never; then as `replace_policy`: '', '', 0, 0 for no policy.
--- Answers: UNKNOWN or 'OK', also if another record stands there meanwhile.
+-- Answers: 'OK', also if another record stands there meanwhile.
 local function set_policy(keys, args)
   begin_with(keys)
   limit(args)
   local replies, n = {}, 4
   for i, key in ipairs(keys) do
     local instead, fresh, record = args[n], tonumber(args[n + 1]), args[n + 2]
-    replies[i] = UNKNOWN
-    if load(key) then
+    replies[i] = load(key)
+    if not replies[i] then
       settle()
       local had = call('HGET', key .. ':p', '=') or ''
       if instead == '' or instead == had then
@@ -828,14 +843,14 @@ end
 
 -- The owner was told of an overflow.
 -- Header: as accept. For each key: the number refused that it was told.
--- Answers: UNKNOWN or 'OK'.
+-- Answers: 'OK'.
 local function told(keys, args)
   begin_with(keys)
   limit(args)
   local replies = {}
   for i, key in ipairs(keys) do
-    replies[i] = UNKNOWN
-    if load(key) then
+    replies[i] = load(key)
+    if not replies[i] then
       settle()
       if m_heavy == 1 then relax() end
       if m_overflow == 1 then forget_overflow(tonumber(args[3 + i])) end
@@ -867,21 +882,21 @@ local function mark(keys)
 end
 
 -- Without allow-oom a full store could not be emptied.
-redis.register_function{function_name = 'pushd_v3_accept', callback = accept}
+redis.register_function{function_name = 'pushd_VERSION_accept', callback = accept}
 redis.register_function{
-  function_name = 'pushd_v3_open', callback = open, flags = {'allow-oom'}}
+  function_name = 'pushd_VERSION_open', callback = open, flags = {'allow-oom'}}
 redis.register_function{
-  function_name = 'pushd_v3_read', callback = read, flags = {'no-writes'}}
+  function_name = 'pushd_VERSION_read', callback = read, flags = {'no-writes'}}
 redis.register_function{
-  function_name = 'pushd_v3_tails', callback = tails, flags = {'no-writes'}}
+  function_name = 'pushd_VERSION_tails', callback = tails, flags = {'no-writes'}}
 redis.register_function{
-  function_name = 'pushd_v3_acknowledge', callback = acknowledge, flags = {'allow-oom'}}
+  function_name = 'pushd_VERSION_acknowledge', callback = acknowledge, flags = {'allow-oom'}}
 redis.register_function{
-  function_name = 'pushd_v3_policy', callback = policy, flags = {'no-writes'}}
-redis.register_function{function_name = 'pushd_v3_set_policy', callback = set_policy}
+  function_name = 'pushd_VERSION_policy', callback = policy, flags = {'no-writes'}}
+redis.register_function{function_name = 'pushd_VERSION_set_policy', callback = set_policy}
 redis.register_function{
-  function_name = 'pushd_v3_told', callback = told, flags = {'allow-oom'}}
+  function_name = 'pushd_VERSION_told', callback = told, flags = {'allow-oom'}}
 redis.register_function{
-  function_name = 'pushd_v3_tick', callback = tick, flags = {'allow-oom'}}
+  function_name = 'pushd_VERSION_tick', callback = tick, flags = {'allow-oom'}}
 redis.register_function{
-  function_name = 'pushd_v3_mark', callback = mark, flags = {'allow-oom'}}
+  function_name = 'pushd_VERSION_mark', callback = mark, flags = {'allow-oom'}}

@@ -1,4 +1,4 @@
-#!lua name=pushd_limits_v1
+#!lua name=pushd_limits_VERSION
 --[[
 How often something was done lately, added up over all servers: one function.
 
@@ -24,4 +24,4 @@ local function charge(keys, args)
   return answers
 end
 
-redis.register_function('pushd_limits_v1_charge', charge)
+redis.register_function('pushd_limits_VERSION_charge', charge)

@@ -34,6 +34,7 @@ from pushd.mailbox.translation import (
     ACCEPT,
     ACKNOWLEDGE,
     CHARGE,
+    DONE,
     MORE,
     OPEN,
     POLICY,
@@ -42,7 +43,6 @@ from pushd.mailbox.translation import (
     TAILS,
     TOLD,
     TOUCH,
-    UNKNOWN,
     channel_of,
     key_hash,
     overflow_of,
@@ -240,7 +240,7 @@ class RedisMailboxes:
             if answer == TOUCH:
                 self._touch(name, check.future, partial(self._ask_tails, check, [name]))
             else:
-                check.found[name] = None if answer == UNKNOWN else parse_id(answer)
+                check.found[name] = None if isinstance(answer, int) else parse_id(answer)
         if len(check.found) == check.wanted:
             settle(check.future, [check.found[mailbox] for mailbox in check.mailboxes])
 
@@ -286,10 +286,10 @@ class RedisMailboxes:
         outcome, count, unread = answer
         if outcome == MORE:
             self._acknowledge(mailbox, args, future, removed + count)
-        elif outcome == UNKNOWN:
-            settle(future, refusal(outcome))
-        else:
+        elif outcome == DONE:
             settle(future, Acknowledged(removed + count, unread))
+        else:
+            settle(future, refusal(outcome))
 
     def policy(self, mailbox: str) -> asyncio.Future[bytes]:
         """Tell the record of a mailbox's policy; see `base.Mailboxes`."""
@@ -385,7 +385,7 @@ class RedisMailboxes:
         def touched(answers: list[Any] | PushdError) -> None:
             if isinstance(answers, PushdError):
                 settle(future, answers)
-            elif answers[0] != UNKNOWN and answers[0][0]:  # there is more to sweep
+            elif isinstance(answers[0], list) and answers[0][0]:  # there is more to sweep
                 self._touch(mailbox, future, then)
             else:
                 then()

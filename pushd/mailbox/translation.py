@@ -12,31 +12,26 @@ from pushd.errors import (
     KeyConflict,
     MailboxFull,
     PushdError,
+    StoreUnavailable,
     UnknownMailbox,
 )
 from pushd.mailbox.base import Page, Result, Stale, Stored, Verdicts
 from pushd.mailbox.connection import Argument
+from pushd.mailbox.functions import LIMITS, MAILBOXES
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow, StoredMessage
 
-LIBRARY = "pushd_v3"
-"""Name of the library of mailboxes, and prefix of its functions. Two releases share a store
-as long as they agree on it: a change of what a function takes, answers or keeps changes the
-number."""
-LIMITS = "pushd_limits_v1"
-"""Name of the library that counts for the rate limits, likewise."""
-
-ACCEPT = f"{LIBRARY}_accept"
-OPEN = f"{LIBRARY}_open"
-READ = f"{LIBRARY}_read"
-TAILS = f"{LIBRARY}_tails"
-ACKNOWLEDGE = f"{LIBRARY}_acknowledge"
-POLICY = f"{LIBRARY}_policy"
-SET_POLICY = f"{LIBRARY}_set_policy"
-TOLD = f"{LIBRARY}_told"
-TICK = f"{LIBRARY}_tick"
-MARK = f"{LIBRARY}_mark"
-CHARGE = f"{LIMITS}_charge"
+ACCEPT = f"{MAILBOXES.name}_accept"
+OPEN = f"{MAILBOXES.name}_open"
+READ = f"{MAILBOXES.name}_read"
+TAILS = f"{MAILBOXES.name}_tails"
+ACKNOWLEDGE = f"{MAILBOXES.name}_acknowledge"
+POLICY = f"{MAILBOXES.name}_policy"
+SET_POLICY = f"{MAILBOXES.name}_set_policy"
+TOLD = f"{MAILBOXES.name}_told"
+TICK = f"{MAILBOXES.name}_tick"
+MARK = f"{MAILBOXES.name}_mark"
+CHARGE = f"{LIMITS.name}_charge"
 
 TOUCH = 0
 """Answer of a function that only reads: open the mailbox, then ask again."""
@@ -44,6 +39,8 @@ UNKNOWN = 1
 """Answer of every function for a mailbox that is not there."""
 MORE = 6
 """Answer of `acknowledge`, in front of what it removed: there is more to remove."""
+DONE = 7
+"""Answer of `acknowledge`, in front of what it removed: there is no more."""
 STALE = 9
 """Answer of `accept`: find out who the names in the mailbox's policy are."""
 
@@ -60,6 +57,10 @@ _REFUSALS: dict[int, Callable[[], PushdError]] = {
         " until it forgets the oldest."
     ),
     8: lambda: Forbidden("The recipient's policy does not let this sender write."),
+    10: lambda: StoreUnavailable(
+        "A newer release of pushd keeps this mailbox in a form that this server does not"
+        " know; it has to be upgraded."
+    ),
 }
 """The answers that are refusals; the numbers are those at the head of functions.lua."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pushd import hub
 from pushd.mailbox import checks
-from pushd.mailbox.translation import LIBRARY
+from pushd.mailbox.functions import MAILBOXES
 from pushd.protocol import session
 from pushd.protocol.commands import Command
 from pushd.protocol.messages import StoredMessage
@@ -45,8 +45,7 @@ def _gate() -> None:
 
 def _epoch() -> None:
     """Compare no epochs in the store: go on counting, whatever happened to it."""
-    code_of = checks.code_of
-    code = code_of(LIBRARY)
+    code = MAILBOXES.code
     for comparison, blind in (
         (
             "if m_source ~= source then new_epoch() end",
@@ -57,7 +56,7 @@ def _epoch() -> None:
     ):
         assert comparison in code, comparison
         code = code.replace(comparison, blind)
-    _replace(checks, "code_of", lambda name: code if name == LIBRARY else code_of(name))
+    _replace(checks, "MAILBOXES", MAILBOXES._replace(code=code))
 
 
 def _tail_check() -> None:

@@ -145,10 +145,12 @@ async def test_using_a_mailbox_keeps_it(server: Server, mailboxes: RedisMailboxe
     with server.client() as client:
         packed = client.get(state)
         assert isinstance(packed, bytes)
-        layout = struct.Struct("<16s9d6B")
-        fields = list(layout.unpack(packed))
-        fields[5] -= 3 * 86400  # kept: as if nobody had come for three days
-        client.set(state, layout.pack(*fields), ex=1000)
+        at = struct.calcsize("<16s4d")
+        [kept] = struct.unpack_from("<d", packed, at)
+        earlier = struct.pack(
+            "<d", kept - 3 * 86400
+        )  # as if nobody had come for three days
+        client.set(state, packed[:at] + earlier + packed[at + 8 :], ex=1000)
         client.expire(f"pushd:{{{bob}}}:s", 1000)
         assert [opened.tail] == await mailboxes.tails([bob])
         assert client.ttl(state) > 90 * 86400

@@ -248,28 +248,33 @@ class Machine(RuleBasedStateMachine):
         self.ear.heard.clear()
 
 
-def test_the_store_does_as_the_model(server: Server) -> None:
-    """Hypothesis finds nothing in which they differ."""
+def run(machine: type[Machine], server: Server, examples: int) -> None:
+    """Let Hypothesis look for something in which a store and the model differ."""
     with asyncio.Runner() as runner:
 
         async def start() -> RedisMailboxes:
             mailboxes = RedisMailboxes(
-                server.url, subscriber=Machine.ear, quota=QUOTA, durability="fsync"
+                server.url, subscriber=machine.ear, quota=QUOTA, durability="fsync"
             )
             await mailboxes.start()
             return mailboxes
 
-        Machine.server, Machine.runner, Machine.ear = server, runner, Ear()
-        Machine.mailboxes = runner.run(start())
+        machine.server, machine.runner, machine.ear = server, runner, Ear()
+        machine.mailboxes = runner.run(start())
         try:
             run_state_machine_as_test(
-                Machine,
+                machine,
                 settings=settings(
-                    max_examples=60,
+                    max_examples=examples,
                     stateful_step_count=40,
                     deadline=None,
                     suppress_health_check=list(HealthCheck),
                 ),
             )
         finally:
-            runner.run(Machine.mailboxes.close())
+            runner.run(machine.mailboxes.close())
+
+
+def test_the_store_does_as_the_model(server: Server) -> None:
+    """Hypothesis finds nothing in which they differ."""
+    run(Machine, server, 60)
