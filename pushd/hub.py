@@ -84,7 +84,12 @@ class Listener(Protocol):
 
 
 class Hub:
-    """All listeners of this process; the one `Subscriber` of the store."""
+    """All listeners of this process; the one `Subscriber` of the store.
+
+    Attributes:
+        leaving: Whether the server will stop soon: it is not ready, and goes on.
+        draining: Whether it stops: nobody joins any more.
+    """
 
     def __init__(self, *, max_sessions: int, ping_interval: int, metrics: Metrics) -> None:
         """Make a hub without a store; `start` gives it one.
@@ -95,6 +100,7 @@ class Hub:
                 when the mailbox has its sessions.
             metrics: Counts sessions.
         """
+        self.leaving = False
         self.draining = False
         self._max_sessions = max_sessions
         self._ping_interval = ping_interval
@@ -175,10 +181,13 @@ class Hub:
                 self._mailboxes.unsubscribe(listener.mailbox)
 
     def drain(self, seconds: float) -> None:
-        """Tell every session that the server stops, and spread their closing."""
+        """Tell every session that the server stops, and spread their closing.
+
+        However many there are, no second sees more than its share of them come back.
+        """
         if self.draining:
             return
-        self.draining = True
+        self.leaving = self.draining = True
         now = time.time()
         everyone = [one for group in self._listeners.values() for one in group]
         for index, listener in enumerate(everyone):

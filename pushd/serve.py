@@ -147,7 +147,7 @@ def run(
     # end this process with a server half made.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
-        Server(config, started).run(sockets=[listener])
+        Server(config, started, notice=settings.notice_seconds).run(sockets=[listener])
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
@@ -175,7 +175,7 @@ def supervise(
         workers = Workers(
             settings.workers,
             {**environ, metrics.SHARED: counts},
-            drain=settings.drain_seconds + GRACE,
+            drain=settings.notice_seconds + settings.drain_seconds + GRACE,
             started=started,
             ended=partial(metrics.forget_sessions, directory=Path(counts)),
         )
@@ -209,11 +209,19 @@ def where(settings: Settings) -> str:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which tells when it serves and leaves signals to nobody else."""
+    """uvicorn's server, which tells when it serves and leaves signals to nobody else.
 
-    def __init__(self, config: uvicorn.Config, started: Started):
+    Args:
+        config: What is served, and how.
+        started: Called once connections are served.
+        notice: Seconds it goes on, but not ready, when it is to stop.
+    """
+
+    def __init__(self, config: uvicorn.Config, started: Started, *, notice: float):
         super().__init__(config)
         self._tell = started
+        self._notice = notice
+        self._leaves_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to serve; then let the garbage collector forget what stays for good.
@@ -226,6 +234,18 @@ class Server(uvicorn.Server):
         gc.freeze()
         gc.set_threshold(COLLECT_AFTER, 20, 50)
         self._tell()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell uvicorn whether to stop now: once the notice is over, or in a hurry."""
+        if not await super().on_tick(counter):
+            return False
+        now = asyncio.get_running_loop().time()
+        if self._leaves_at is None:
+            self._leaves_at = now + self._notice
+            if self._notice:
+                self.lifespan.state["hub"].leaving = True
+                log.info("leaving", extra={"seconds": self._notice})
+        return self.force_exit or now >= self._leaves_at
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept nobody any more, and let those go who are here."""

@@ -170,6 +170,10 @@ class Settings(BaseModel):
     ping_interval: int = Field(default=25, ge=1, le=300)
     """Seconds between the pings of a session; two silent intervals close it."""
 
+    notice_seconds: int = Field(default=0, ge=0, le=600)
+    """Seconds a server that is to stop goes on as before, but not ready, so that load
+    balancers learn to send nobody there any more."""
+
     drain_seconds: int = Field(default=10, ge=0, le=600)
     """Seconds over which a stopping server spreads the closing of its sessions."""
 

@@ -24,7 +24,7 @@ PANELS: Mapping[str, tuple[str, ...]] = {
     ),
     "Names": ("names_api", "bns_api", "names_file", "dev_hosts", "lookups"),
     "Running": (
-        *("workers", "drain_seconds", "ping_interval", "admin_token"),
+        *("workers", "notice_seconds", "drain_seconds", "ping_interval", "admin_token"),
         *("log_format", "log_level"),
     ),
 }
@@ -86,10 +86,10 @@ def serve(**settings: str | None) -> None:
     Valkey with `maxmemory-policy noeviction` and `appendfsync always`; all servers on one
     store are one service. Process hosts may set `PORT` and `REDIS_URL` instead.
 
-    **SIGTERM or Ctrl-C** stops accepting, asks each session to come back, closes them
-    spread over the drain time, stops the store last and exits with 0. A second one does
-    not wait. Exit status 2 means that something asked for cannot be, and a sentence on
-    the standard error says what to set.
+    **SIGTERM or Ctrl-C** stops accepting once the notice is over, asks each session to come
+    back, closes them spread over the drain time, stops the store last and exits with 0. A
+    second one does not wait. Exit status 2 means that something asked for cannot be, and a
+    sentence on the standard error says what to set.
     """
     from pushd import serve as server  # here, for the other commands need no server
 

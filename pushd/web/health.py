@@ -29,7 +29,7 @@ class Ready:
         reason = parts["mailboxes"].ready()
         if reason is not None:
             await refuse(send, StoreUnavailable(reason))
-        elif parts["hub"].draining:
+        elif parts["hub"].leaving:
             await refuse(send, Overloaded("This server is stopping."))
         else:
             await answer(send, 200, b'{"status":"ready"}', NO_STORE)

@@ -53,6 +53,7 @@ class Http(HttpToolsProtocol):
     _short_way = False
     _express: Express | None = None
     _events: Events | None = None
+    _last = False
     _head = 0
     _deadline: TimerHandle | None = None
 
@@ -118,12 +119,13 @@ class Http(HttpToolsProtocol):
         self._relax()
         if self.parser.should_upgrade() and self._should_upgrade():
             return  # the rest is `handle_websocket_upgrade`
-        if self._short_way and self.url == express.PATH and self._take_on():
-            return
-        if self.url.startswith(events.PATH) and self._expect_events():
-            return  # the rest is `_begin_events`
-        self._make_scope()
-        super().on_headers_complete()
+        if not (self._short_way and self.url == express.PATH and self._take_on()):
+            if self.url.startswith(events.PATH) and self._expect_events():
+                return  # the rest is `_begin_events`
+            self._make_scope()
+            super().on_headers_complete()
+        if self._last:
+            self.cycle.keep_alive = False
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the socket over, with the request as the parser found it."""
@@ -205,10 +207,16 @@ class Http(HttpToolsProtocol):
             posted.run()
 
     def shutdown(self) -> None:
-        """Drain, because uvicorn stops: a request that waits for news must not wait on."""
+        """Drain, because uvicorn stops: a request that waits for news must not wait on.
+
+        A request that has begun to come is let come, and is the last one here.
+        """
         if "hub" in self.app_state:
             self.app_state["hub"].drain(self.app_state["drain_seconds"])
-        super().shutdown()
+        if self._reading_head:
+            self._last = True
+        else:
+            super().shutdown()
 
     def _expect(self, seconds: float) -> None:
         if self._deadline is None:

@@ -54,6 +54,7 @@ from pushd.web.parts import Parts
 from pushd.web.websocket import WebSocket
 
 PATH = b"/v1/stream"
+SOON = ((b"retry-after", b"1"),)
 OURS = frozenset((framing.UNSUPPORTED, framing.POLICY, framing.TOO_BIG))
 """Close codes of RFC 6455 for which the protocol has its own: `error`, then 4400."""
 
@@ -100,6 +101,8 @@ class Stream(WebSocket, Driver):
         """Decide about an upgrade: its path, its origin, its subprotocol."""
         if path != PATH:
             return Refusal(404, "There is no websocket at this path.")
+        if self._parts["hub"].draining:
+            return Refusal(503, "This server restarts; come back in a moment.", SOON)
         origin, allowed = headers.get(b"origin"), self._parts["origins"]
         if (
             origin is not None

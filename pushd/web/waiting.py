@@ -102,7 +102,9 @@ class Wait:
             self._news.set()
 
     def tick(self, now: float) -> None:
-        """Do nothing; this session has no deadline of its own."""
+        """Stop waiting: the server stops, and this is when those who wait here may go."""
+        self.deadline = math.inf
+        self._news.set()
 
     def displaced(self) -> None:
         """Stop waiting, and make room at once."""
@@ -110,8 +112,8 @@ class Wait:
         self._news.set()
 
     def drain(self, retry_after: float, close_at: float) -> None:
-        """Stop waiting: the server stops."""
-        self._news.set()
+        """Wait on until `close_at`, so that not all who wait come back at once."""
+        self.deadline = close_at
 
 
 async def _gone(receive: Receive) -> None:

@@ -211,7 +211,7 @@ async def test_a_server_that_stops_takes_no_new_sessions(store_url: str) -> None
         alice, bob = Person(server.url), Person(server.url)
         async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as http:
             await http.get("/v1/messages", headers=bob.receive())
-            server.parts["hub"].draining = True
+            server.parts["hub"].drain(0)
             ready = await http.get("/health/ready")
             waiting = await http.get("/v1/messages?wait=60", headers=bob.receive())
             for answer in (ready, waiting):

@@ -4,6 +4,8 @@ import math
 import time
 from asyncio import Future, get_running_loop
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
 
 import pytest
 
@@ -13,6 +15,8 @@ from pushd.mailbox.base import Acknowledged, Entry, Opened, Page, Result, Verdic
 from pushd.metrics import Metrics
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow, StoredMessage
+from pushd.web.parts import Parts
+from pushd.web.waiting import Wait
 
 BOB = "did:btc-addr:12yhNanxrq1q5diWovJkfCXRMZvqoRVPo6"
 ALICE = "did:btc-addr:12YvfYz1VTq2uPZFB7FopR12UdCYVKjRB4"
@@ -238,6 +242,50 @@ def test_draining_tells_everyone_and_spreads_the_closing() -> None:
     assert [round(close_at - first, 3) for _, close_at in slots] == [0.0, 2.0, 4.0, 6.0]
     with pytest.raises(Overloaded):
         join(hub, Recorder("late"))
+
+
+class Leaving(Recorder):
+    """A listener that is gone when its time to close has come."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is."""
+        return "tick" in self.told
+
+    def drain(self, retry_after: float, close_at: float) -> None:
+        """Close then."""
+        self.deadline = close_at
+
+
+class Waiting(Wait):
+    """A request that waits, which is answered when its time has come."""
+
+    def __init__(self, session: str) -> None:
+        super().__init__(cast(Parts, {"hub": None, "mailboxes": None}), BOB)
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is."""
+        return self._news.is_set()
+
+
+@pytest.mark.parametrize("kind", [Leaving, Waiting])
+def test_no_second_sees_more_than_its_share(kind: type[Leaving] | type[Waiting]) -> None:
+    """A thousand that drain for ten seconds leave evenly, whether they stream or wait."""
+    hub = make_hub(max_sessions=1000)
+    everyone = [kind(str(n)) for n in range(1000)]
+    for one in everyone:
+        hub.join(one)
+    start = hub._turned
+    hub.drain(10.0)
+    gone = []
+    for second in range(1, 13):
+        hub.turn(float(start + second))
+        gone.append(sum(one.gone for one in everyone))
+    shares = [now - before for before, now in pairwise([0, *gone])]
+    assert max(shares) <= 101
+    assert gone[-1] == 1000
+    assert len([share for share in shares if share]) >= 10
 
 
 def test_the_wheel_ticks_what_is_due_once() -> None:
