@@ -14,6 +14,7 @@ from tests.vectors import (
     frame_cases,
     id_cases,
     key_cases,
+    session_cases,
     token_cases,
     url_cases,
 )
@@ -24,6 +25,7 @@ MADE: dict[str, Callable[[], Json]] = {
     "frames.json": frame_cases.document,
     "ids.json": id_cases.document,
     "keys.json": key_cases.document,
+    "sessions.json": session_cases.document,
     "tokens.json": token_cases.document,
     "urls.json": url_cases.document,
 }

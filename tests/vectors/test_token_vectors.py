@@ -4,7 +4,8 @@ import pytest
 
 from pushd.errors import ERRORS
 from pushd.identity.authenticator import Authenticator
-from pushd.identity.tokens import Token
+from pushd.identity.keys import PrivateKey
+from pushd.identity.tokens import Token, make_token, verify
 from tests.unit.fake_directory import FakeDirectory, names_of
 from tests.vectors.files import Json, cases, load
 
@@ -54,3 +55,12 @@ async def test_invalid(case: Json) -> None:
             await server.admit(case)
         assert case["error"] == caught.value.code
         assert not case["token"] or case["token"] not in caught.value.detail
+
+
+@cases("tokens.json", "made")
+def test_made(case: Json) -> None:
+    """Of the same claims the same token is made, and it is a good one."""
+    key = PrivateKey.from_hex(case["private_key"])
+    assert case["token"] == make_token(key, **case["told"])
+    speaker = case["told"].get("issuer", key.did)
+    assert speaker == verify(case["token"], now=FILE["evaluate_at"]).did

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from pushd.identity.keys import Algorithm
+from pushd.identity.tokens import make_token
 from tests.vectors.files import Json
 from tests.vectors.handmade import (
     ABSENT,
@@ -328,6 +329,34 @@ def bad_names() -> Iterator[tuple[str, str, str, str]]:
     yield "an-owner-s-name-without-app", "receive", "unauthorized", token(receive(**alone))
 
 
+# --- tokens to make ------------------------------------------------------------------
+
+
+def made() -> Iterator[Json]:
+    """Tell what a token is made of, and the token."""
+    told: Json = {"audience": SERVER, "now": NOW + 0.75, "lifetime": 600, "jti": "6b1f"}
+    whose: Json = {"name": "alice.id.blockstack", "app": APP}
+    for id, more in (
+        ("receive", {"scope": "receive"}),
+        ("receive-by-name", {"scope": "receive", **whose}),
+        ("deliver-to-one", {"scope": "deliver", "to": BOB.did}),
+        ("deliver-to-one-in-a-list", {"scope": "deliver", "to": [BOB.did]}),
+        ("deliver-by-name", {"scope": "deliver", "to": ["bob.id.blockstack"], **whose}),
+        ("deliver-to-two", {"scope": "deliver", "to": [BOB.did, ALICE.did]}),
+        ("deliver-one-body", {"scope": "deliver", "to": BOB.did, "digest": DIGEST}),
+        ("both", {"scope": "deliver receive", "to": BOB.did}),
+        ("two-servers", {"scope": "receive", "audience": [SERVER, f"{SERVER}/2"]}),
+        ("as-did-key", {"scope": "receive", "issuer": ALICE.public.did_key}),
+    ):
+        arguments = told | more
+        yield {
+            "id": id,
+            "private_key": ALICE.to_hex(),
+            "told": arguments,
+            "token": make_token(ALICE, **arguments),
+        }
+
+
 # --- the document --------------------------------------------------------------------
 
 
@@ -352,6 +381,7 @@ def document() -> Json:
             {"id": id, "scope": scope, "error": error, "token": text}
             for id, scope, error, text in invalid()
         ],
+        "made": list(made()),
     }
 
 
