@@ -6,6 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 NPM := tests/e2e/npm
 PACKAGES := $(NPM)/node_modules/.ready
+CLIENT := js/dist/index.js
 PYTHON2 ?= python2.7
 WSTEST := build/autobahn/bin/wstest
 # Tests wait for servers more than they compute, so three at a time keep two cores busy.
@@ -16,7 +17,7 @@ PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 unexport PIP_FIND_LINKS UV_FIND_LINKS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e packages check format chaos bench bench-quick autobahn lock clean
+.PHONY: help setup run test e2e packages js check format chaos bench bench-quick autobahn lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-11s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,10 +30,13 @@ run: $(READY) ## start a server with two identities to play with
 test: $(READY) ## run the tests; ARGS="-k stream" picks some, JOBS=0 runs one at a time
 	@$(PYTEST) $(ARGS)
 
-e2e: $(READY) $(PACKAGES) ## run the tests of whole programs and real npm packages
+e2e: $(READY) $(PACKAGES) $(CLIENT) ## run the tests of whole programs and real npm packages
 	@$(PYTEST) tests/e2e $(ARGS)
 
 packages: $(PACKAGES) ## install the npm packages that tests talk with; needs node
+
+js: $(CLIENT) ## build and test the TypeScript client; needs node
+	@npm test --prefix js --silent
 
 check: $(READY) ## lint, formatting, types
 	@$(BIN)/ruff check
@@ -57,7 +61,7 @@ autobahn: $(READY) $(WSTEST) ## run Autobahn's fuzzing client; it needs a Python
 
 clean: ## remove .venv and every cache; the data of `pushdctl serve` stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
-	rm -rf $(NPM)/node_modules
+	rm -rf $(NPM)/node_modules js/node_modules js/dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment ------------------------------------------------------------------
@@ -88,6 +92,15 @@ endif
 $(PACKAGES): $(NPM)/package.json $(NPM)/package-lock.json
 	@echo "Installing what $(NPM)/package-lock.json names, once..."
 	@npm ci --prefix $(NPM) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+js/node_modules/.ready: js/package.json js/package-lock.json
+	@echo "Installing what js/package-lock.json names, once..."
+	@npm ci --prefix js --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(CLIENT): js/node_modules/.ready js/build.js $(wildcard js/tsconfig*.json) $(shell find js/src -name '*.ts')
+	@npm run build --prefix js --silent
 	@touch $@
 
 # Autobahn's test suite never left Python 2; what builds its environment is pinned to match.

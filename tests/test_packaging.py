@@ -69,16 +69,26 @@ def test_a_lock_names_files_by_hash_and_no_place(lock: str) -> None:
     assert re.findall(r"://|--index|--find-links|--trusted|\bfile:", text) == []
 
 
-def test_the_npm_lock_names_files_by_hash_and_no_place() -> None:
-    """The packages that tests talk with are exact versions, from wherever npm looks."""
-    directory = ROOT / "tests" / "e2e" / "npm"
-    wanted = json.loads((directory / "package.json").read_text())["dependencies"]
-    packages = json.loads((directory / "package-lock.json").read_text())["packages"]
+@pytest.mark.parametrize("directory", ["js", "tests/e2e/npm"])
+def test_an_npm_lock_names_files_by_hash_and_no_place(directory: str) -> None:
+    """The packages are exact versions, from wherever npm looks."""
+    package = json.loads((ROOT / directory / "package.json").read_text())
+    packages = json.loads((ROOT / directory / "package-lock.json").read_text())["packages"]
+    kinds = [kind for kind in ("dependencies", "devDependencies") if kind in package]
+    wanted = {name: version for kind in kinds for name, version in package[kind].items()}
 
-    assert wanted == packages.pop("")["dependencies"]
+    own = packages.pop("")
+    assert {kind: package[kind] for kind in kinds} == {kind: own[kind] for kind in kinds}
     assert wanted == {name: packages[f"node_modules/{name}"]["version"] for name in wanted}
     assert all("integrity" in package for package in packages.values())
     assert not any("resolved" in package for package in packages.values())
+
+
+def test_the_typescript_client_has_the_version_of_the_server() -> None:
+    """Both are released together."""
+    package = json.loads((ROOT / "js" / "package.json").read_text())
+
+    assert pushd.__version__ == package["version"]
 
 
 # --- container and process hosts -----------------------------------------------------

@@ -72,6 +72,20 @@ export class Unreachable extends Error {
   }
 }
 
+/** A hub did not do what was asked; the sentence says why. */
+export class GaiaError extends Unreachable {
+  override name = 'GaiaError';
+}
+
+/** A client without a hub has nowhere to keep what it sends or publishes. */
+export class NoBucket extends Error {
+  override name = 'NoBucket';
+
+  constructor() {
+    super('Without a hub there is no bucket to keep this in; name one.');
+  }
+}
+
 /** There is no way to the recipient; the sentence says why. */
 export class NotReachable extends Error {
   override name = 'NotReachable';

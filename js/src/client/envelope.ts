@@ -30,14 +30,14 @@ const members = {
   /** Read URL of the sender's bucket; its last segment is the sender's address. */
   bucket: text,
   /** Of the message in the bucket, where that is not `messages/<id>`. */
-  path: /* @__PURE__ */ optional(text),
+  path: optional(text),
   /** Web origin of the app both use. */
-  app: /* @__PURE__ */ optional(text),
+  app: optional(text),
   /** The sender's name there, as the sender claims. */
-  name: /* @__PURE__ */ optional(text),
+  name: optional(text),
 };
-const envelope = /* @__PURE__ */ record(members);
-const versioned = /* @__PURE__ */ record({ v: version, ...members });
+const envelope = record(members);
+const versioned = record({ v: version, ...members });
 /** Which message, from whom, to whom, and where it is. */
 export type Envelope = Of<typeof envelope>;
 

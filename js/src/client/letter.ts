@@ -30,12 +30,12 @@ const members = {
   /** Text; an app with bytes to send writes them as text, and says so in the type. */
   content: text,
   /** Media type of the content; left out means plain text. */
-  contentType: /* @__PURE__ */ optional(text),
+  contentType: optional(text),
   /** Web origin of the app both use. */
-  app: /* @__PURE__ */ optional(text),
+  app: optional(text),
 };
-const letter = /* @__PURE__ */ record(members);
-const versioned = /* @__PURE__ */ record({ v: version, ...members });
+const letter = record(members);
+const versioned = record({ v: version, ...members });
 /** What somebody wrote, and to whom. */
 export type Letter = Of<typeof letter>;
 

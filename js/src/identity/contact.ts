@@ -45,8 +45,8 @@ const servers: Shape<string[]> = (value, member) => {
   return found;
 };
 
-const document_ = /* @__PURE__ */ record({ version: number, token: text });
-const claims = /* @__PURE__ */ record({
+const document_ = record({ version: number, token: text });
+const claims = record({
   iss: text,
   public_keys: list(text),
   messagingServers: servers,

@@ -41,7 +41,7 @@ export interface SignedContent {
   signer: PublicKey;
 }
 
-const sealed = /* @__PURE__ */ record({
+const sealed = record({
   iv: text,
   ephemeralPK: text,
   cipherText: text,
@@ -49,7 +49,7 @@ const sealed = /* @__PURE__ */ record({
   wasString: optional(flag),
   cipherTextEncoding: optional(oneOf('hex', 'base64')),
 });
-const signed = /* @__PURE__ */ record({ signature: text, publicKey: text, cipherText: text });
+const signed = record({ signature: text, publicKey: text, cipherText: text });
 
 /** Seals content so that only `recipient` can open it. */
 export function encrypt(content: Content, recipient: PublicKey, how: Sealing = {}): string {

@@ -20,7 +20,7 @@ const header: Shape<Record<string, unknown>> = (value, member) => {
   }
   return given;
 };
-const algorithm = /* @__PURE__ */ record({ alg: text });
+const algorithm = record({ alg: text });
 
 /** Makes a token of claims; members that are undefined are left out. */
 export function sign(key: PrivateKey, claims: object): string {

@@ -37,9 +37,9 @@ export interface Profile {
   signedAt: number;
 }
 
-const holder = /* @__PURE__ */ record({ publicKey: text });
-const entries = /* @__PURE__ */ list(/* @__PURE__ */ record({ token: text }));
-const claims = /* @__PURE__ */ record({
+const holder = record({ publicKey: text });
+const entries = list(record({ token: text }));
+const claims = record({
   iat: either(number, text),
   exp: optional(either(number, text)),
   subject: holder,

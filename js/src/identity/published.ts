@@ -16,9 +16,9 @@ export const KEY_FILES = ['key.json', 'public_key.json', 'public_key.txt', 'pk.t
 /** Bytes of the longest file. */
 export const MAX_KEY_FILE = 4096;
 
-const keyFile = /* @__PURE__ */ either(
+const keyFile = either(
   text,
-  /* @__PURE__ */ record({ publicKey: optional(text), appPublicKey: optional(text) }),
+  record({ publicKey: optional(text), appPublicKey: optional(text) }),
 );
 
 /**

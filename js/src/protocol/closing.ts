@@ -1,24 +1,6 @@
-/**
- * Close codes of the stream, and what a client does about each.
- *
- * Codes of RFC 6455 keep their meaning. Those from 4400 echo the HTTP status that says the
- * same thing.
- */
+/** What a client does about each close code of the stream. */
 
-export const CloseCode = {
-  NORMAL: 1000,
-  GOING_AWAY: 1001,
-  /** RFC 6455 section 7.4.1: there was no close frame. */
-  ABNORMAL: 1006,
-  RESTARTING: 1012,
-  OVERLOADED: 1013,
-  PROTOCOL_ERROR: 4400,
-  UNAUTHORIZED: 4401,
-  FORBIDDEN: 4403,
-  TIMEOUT: 4408,
-  DISPLACED: 4409,
-  TOO_MANY_SESSIONS: 4429,
-} as const;
+import * as CloseCode from './codes.ts';
 
 /** What a client does after a close. */
 export interface Advice {

@@ -25,7 +25,7 @@ import { list, type Of, optional, record, text } from './shape.ts';
 const REMEMBERED = 10_000;
 
 /** The shape of what a store gives back. */
-export const progress = /* @__PURE__ */ record({
+export const progress = record({
   cursor: optional(text),
   acks: list(text),
   upto: list(text),

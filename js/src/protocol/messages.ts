@@ -33,7 +33,7 @@ export type Ref = string | number;
 
 // --- what a mailbox holds --------------------------------------------------------------
 
-export const message = /* @__PURE__ */ record({
+export const message = record({
   id: text,
   from: record({ did: text, name: optional(text) }),
   payload: text,
@@ -58,32 +58,33 @@ export interface Delivery {
   ttl?: number;
 }
 
-export const accepted = /* @__PURE__ */ record({ id: text, mailbox: text, duplicate: flag });
+export const accepted = record({ id: text, mailbox: text, duplicate: flag });
 /** The answer to a delivery that is now as durable as the server says. */
 export type Accepted = Of<typeof accepted>;
 
-/** An error as it stands in a frame. */
-const problem = /* @__PURE__ */ record({
+/** What matters of a problem document (RFC 9457), and of an error in a frame. */
+export const problem = record({
   code: text,
-  detail: text,
+  detail: optional(text),
   retry_after: optional(integer),
+  now: optional(number),
 });
 
 // --- reading over HTTP -----------------------------------------------------------------
 
-const overflow = /* @__PURE__ */ record({ refused: integer, since: integer });
+const overflow = record({ refused: integer, since: integer });
 /** How many deliveries the full mailbox refused, and since when (Unix seconds). */
 export type Overflow = Of<typeof overflow>;
 
-const continuity = /* @__PURE__ */ oneOf('exact', 'replay');
+const continuity = oneOf('exact', 'replay');
 
 export const unread = /* @__PURE__ */ record({
-  messages: list(anything),
+  messages: /* @__PURE__ */ list(anything),
   cursor: text,
   tail: text,
   unread: integer,
   continuity,
-  overflow: optional(overflow),
+  overflow: /* @__PURE__ */ optional(overflow),
 });
 /** A page of unread messages, as `GET /v1/messages` answers. */
 export type Unread = Of<typeof unread>;
@@ -145,7 +146,7 @@ const ref: Shape<Ref> = (value, member) => {
 
 const FRAMES = {
   /** The session is open. `ping_interval` is in seconds. */
-  welcome: /* @__PURE__ */ record({
+  welcome: record({
     session: text,
     mailbox: text,
     server: text,
@@ -156,31 +157,31 @@ const FRAMES = {
     window: integer,
   }),
   /** Messages, and the cursor after the last of them. */
-  messages: /* @__PURE__ */ record({ messages: list(anything), cursor: text }),
+  messages: record({ messages: list(anything), cursor: text }),
   /** History is sent; what follows is live. */
-  caught_up: /* @__PURE__ */ record({ tail: text, cursor: text, unread: integer }),
+  caught_up: record({ tail: text, cursor: text, unread: integer }),
   /** The epoch changed under this session: all unread follow from the first. */
-  replay: /* @__PURE__ */ record({ tail: text, unread: integer, reason: text }),
+  replay: record({ tail: text, unread: integer, reason: text }),
   /** Acked elsewhere, in the form of that ack. */
-  read: /* @__PURE__ */ record({ ids: optional(list(text)), upto: optional(text) }),
+  read: record({ ids: optional(list(text)), upto: optional(text) }),
   /** Answer to an ack that had a `ref`. */
-  acked: /* @__PURE__ */ record({ ref, removed: integer }),
+  acked: record({ ref, removed: integer }),
   /** Answer to a `deliver`: it is as durable as the server says. */
-  accepted: /* @__PURE__ */ record({ ref, id: text, mailbox: text, duplicate: flag }),
+  accepted: record({ ref, id: text, mailbox: text, duplicate: flag }),
   /** Answer to a `deliver` that stored nothing. */
-  refused: /* @__PURE__ */ record({ ref, error: problem }),
+  refused: record({ ref, error: problem }),
   /** The mailbox was full and refused deliveries. */
   overflow,
   /** The new token counts; the session ends at `expires` (Unix seconds). */
-  renewed: /* @__PURE__ */ record({ expires: integer }),
+  renewed: record({ expires: integer }),
   /** The token ends at `at` (Unix seconds); renew it. */
-  expiring: /* @__PURE__ */ record({ at: integer }),
+  expiring: record({ at: integer }),
   /** Answer to a `ping` frame. */
-  pong: /* @__PURE__ */ record({ ref: optional(ref) }),
+  pong: record({ ref: optional(ref) }),
   /** Something was refused. `now` is the server's clock in Unix seconds. */
-  error: /* @__PURE__ */ record({ code: text, detail: text, now: integer, ref: optional(ref) }),
+  error: record({ code: text, detail: text, now: integer, ref: optional(ref) }),
   /** The server will close: after how many seconds to reconnect, and whether to. */
-  closing: /* @__PURE__ */ record({ reason: text, retry_after: number, reconnect: flag }),
+  closing: record({ reason: text, retry_after: number, reconnect: flag }),
 };
 
 type Frames = typeof FRAMES;

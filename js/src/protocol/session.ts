@@ -22,7 +22,8 @@
  */
 
 import { PushdError } from '../errors.ts';
-import { advice, CloseCode } from './closing.ts';
+import { advice } from './closing.ts';
+import * as CloseCode from './codes.ts';
 import { type Command, type Phase, type Status, StreamClosed } from './commands.ts';
 import { Cursor, MessageId } from './ids.ts';
 import { Ledger, type Progress } from './ledger.ts';

@@ -26,10 +26,10 @@ const expect =
     return value as T;
   };
 
-export const text = /* @__PURE__ */ expect<string>('a text', v => typeof v === 'string');
-export const number = /* @__PURE__ */ expect<number>('a number', v => typeof v === 'number');
-export const integer = /* @__PURE__ */ expect<number>('an integer', Number.isInteger);
-export const flag = /* @__PURE__ */ expect<boolean>('true or false', v => typeof v === 'boolean');
+export const text = expect<string>('a text', v => typeof v === 'string');
+export const number = expect<number>('a number', v => typeof v === 'number');
+export const integer = expect<number>('an integer', Number.isInteger);
+export const flag = expect<boolean>('true or false', v => typeof v === 'boolean');
 export const anything: Shape<unknown> = value => value;
 
 /** One of these texts. */
@@ -75,7 +75,7 @@ export const record =
   };
 
 /** An object, whatever it holds. */
-export const object = /* @__PURE__ */ expect<Record<string, unknown>>(
+export const object = expect<Record<string, unknown>>(
   'an object',
   value => typeof value === 'object' && value !== null && !Array.isArray(value),
 );

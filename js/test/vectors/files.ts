@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 
-// biome-ignore: the files are described beside them, not typed.
+// The files are described beside them, not typed.
 export type Json = any;
 
 /** Reads a file of vectors. */
