@@ -126,7 +126,8 @@ class Server:
     def kill(self) -> None:
         """Kill it, as a crash would, and what it forked to write files; idempotent."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it may have given up by itself
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
 

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.chaos.schedule import Outcome, Schedule, draw, run_all
+from tests.chaos.schedule import Outcome, draw, run_all
 
 KEEP = Path("build/chaos")
 
@@ -23,9 +23,15 @@ def main() -> int:
     arguments = _arguments()
     seed = int(time.time()) if arguments.seed is None else arguments.seed
     seeds = range(seed, seed + arguments.schedules)
-    schedules = (_drawn(number, arguments) for number in seeds)
+    schedules = (draw(number, pace=arguments.pace) for number in seeds)
     outcomes = asyncio.run(
-        run_all(schedules, parallel=arguments.parallel, keep=KEEP, done=_tell)
+        run_all(
+            schedules,
+            parallel=arguments.parallel,
+            keep=KEEP,
+            pause=arguments.pause,
+            done=_tell,
+        )
     )
     bad = [outcome for outcome in outcomes if outcome.complaints]
     rules = Counter(c.rule for outcome in bad for c in outcome.complaints)
@@ -46,13 +52,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pace", type=float, default=5.0, help="1 is a server's own")
     parser.add_argument("--pause", type=Path, help="start none while this file is there")
     return parser.parse_args()
-
-
-def _drawn(seed: int, arguments: argparse.Namespace) -> Schedule:
-    """Draw a schedule when it is asked for; all wait while the machine has to be quiet."""
-    while arguments.pause is not None and arguments.pause.exists():
-        time.sleep(1.0)
-    return draw(seed, pace=arguments.pace)
 
 
 def _tell(outcome: Outcome) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -90,6 +91,7 @@ async def run_all(
     *,
     parallel: int,
     keep: Path | None = None,
+    pause: Path | None = None,
     done: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
     """Run schedules, some at once, and return what came of each, in order.
@@ -98,6 +100,7 @@ async def run_all(
         schedules: What to run; the next is asked for when there is room.
         parallel: How many run at once.
         keep: As of `run`.
+        pause: While this file is there none begins; those that run go on.
         done: Called with each outcome as it is there.
     """
     outcomes: dict[int, Outcome] = {}
@@ -105,6 +108,7 @@ async def run_all(
 
     async def work() -> None:
         for number, schedule in waiting:
+            await asyncio.to_thread(_wait_while, pause)
             outcomes[number] = await run(schedule, keep)
             done(outcomes[number])
 
@@ -112,6 +116,11 @@ async def run_all(
         for _ in range(parallel):
             tasks.create_task(work())
     return [outcomes[number] for number in sorted(outcomes)]
+
+
+def _wait_while(pause: Path | None) -> None:
+    while pause is not None and pause.exists():
+        time.sleep(1.0)
 
 
 async def _strike_all(world: World, strikes: Sequence[Strike]) -> None:
