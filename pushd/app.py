@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pushd import logs
+from pushd.bounds import Bounds
 from pushd.delivery import Deliveries
 from pushd.errors import ConfigurationError
 from pushd.hub import Hub
@@ -41,6 +42,7 @@ from pushd.web.pages import Page
 from pushd.web.parts import Parts
 from pushd.web.policy import PolicyOf
 from pushd.web.problems import Problems
+from pushd.web.strangers import Strangers
 from pushd.web.upgrade import StreamByHttp
 from pushd.web.wellknown import DIGEST_ONLY, FEATURES, About, Limits, WellKnown
 
@@ -159,10 +161,17 @@ def _embedded(settings: Settings, stack: AsyncExitStack) -> str:
 
 async def _start(settings: Settings, url: str, stack: AsyncExitStack) -> Parts:
     """Start the parts; the stack stops them in reverse order."""
+    bounds = Bounds(
+        sessions=settings.capacity,
+        strangers=settings.max_strangers,
+        unsent_bytes=settings.max_unsent_bytes,
+    )
     metrics = Metrics()
+    metrics.watch(bounds)
     hub = Hub(
         max_sessions=settings.max_sessions,
         ping_interval=settings.ping_interval,
+        room=bounds.sessions,
         metrics=metrics,
     )
     mailboxes = RedisMailboxes(
@@ -174,13 +183,14 @@ async def _start(settings: Settings, url: str, stack: AsyncExitStack) -> Parts:
         durability=settings.durability,
         replicas=settings.replicas,
         observe=metrics.store_call,
+        waiting=bounds.store_calls,
     )
     stack.push_async_callback(mailboxes.close)
     await mailboxes.start()
     hub.start(mailboxes)
     stack.callback(hub.stop)
     _flush_regularly(metrics, stack)
-    names = await _names(settings, metrics, stack)
+    names = await _names(settings, bounds, metrics, stack)
     owners = Owners(settings.mailboxes, settings.owners, names)
     policies = Policies(mailboxes, names)
     authenticator = Authenticator(
@@ -197,9 +207,12 @@ async def _start(settings: Settings, url: str, stack: AsyncExitStack) -> Parts:
         address=settings.address_rate,
         metrics=metrics,
     )
+    addresses = Addresses(rates, authenticator, settings.trusted_proxies)
     return Parts(
-        addresses=Addresses(rates, authenticator, settings.trusted_proxies),
+        acquainted=lambda: None,
+        addresses=addresses,
         authenticator=authenticator,
+        bounds=bounds,
         deliveries=Deliveries(
             mailboxes,
             names=names,
@@ -217,13 +230,18 @@ async def _start(settings: Settings, url: str, stack: AsyncExitStack) -> Parts:
         names=names,
         owners=owners,
         policies=policies,
+        strangers=Strangers(
+            bounds.strangers, each=settings.max_strangers_each, addresses=addresses
+        ),
         terms=Terms(settings.public_url, settings.ping_interval),
         origins=_origins(settings),
         drain_seconds=settings.drain_seconds,
     )
 
 
-async def _names(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Names:
+async def _names(
+    settings: Settings, bounds: Bounds, metrics: Metrics, stack: AsyncExitStack
+) -> Names:
     fetcher = await stack.enter_async_context(Fetcher(dev_hosts=settings.dev_hosts))
     directory = make_directory(
         fetcher=fetcher,
@@ -236,6 +254,7 @@ async def _names(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         server=settings.public_url,
         lookups=settings.lookups,
         metrics=metrics,
+        under_way=bounds.lookups,
     )
 
 

@@ -16,6 +16,7 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
+from pushd.bounds import Bound, come_back_later
 from pushd.errors import Overloaded, PushdError, TooManySessions
 from pushd.mailbox.base import Mailboxes
 from pushd.metrics import Metrics
@@ -91,11 +92,14 @@ class Hub:
         draining: Whether it stops: nobody joins any more.
     """
 
-    def __init__(self, *, max_sessions: int, ping_interval: int, metrics: Metrics) -> None:
+    def __init__(
+        self, *, max_sessions: int, ping_interval: int, room: Bound, metrics: Metrics
+    ) -> None:
         """Make a hub without a store; `start` gives it one.
 
         Args:
             max_sessions: Sessions one mailbox may have in this process.
+            room: How many sessions there may be in all.
             ping_interval: Seconds of silence after which a session may be displaced
                 when the mailbox has its sessions.
             metrics: Counts sessions.
@@ -103,6 +107,7 @@ class Hub:
         self.leaving = False
         self.draining = False
         self._max_sessions = max_sessions
+        self._room = room
         self._ping_interval = ping_interval
         self._metrics = metrics
         self._mailboxes: Mailboxes | None = None
@@ -144,13 +149,15 @@ class Hub:
 
         Raises:
             TooManySessions: If none of them was silent for a ping interval.
-            Overloaded: If the server is draining.
+            Overloaded: If the server is draining, or has as many sessions as it may.
         """
         if self.draining:
             raise Overloaded("This server restarts; come back in a moment.")
         mailbox = listener.mailbox
         if mailbox in self._listeners:
             self._make_room(mailbox, listener.device)
+        if not self._room.take():
+            raise come_back_later("This server has as many sessions as it may have.")
         self._listeners[mailbox] = (*self._listeners.get(mailbox, ()), listener)
         self._metrics.session_opened()
 
@@ -172,6 +179,7 @@ class Hub:
         rest = tuple(other for other in others if other is not listener)
         if len(rest) == len(others):
             return
+        self._room.give()
         self._metrics.session_closed()
         if rest:
             self._listeners[listener.mailbox] = rest

@@ -11,6 +11,7 @@ a worker that died has counted stays counted; `forget_sessions` takes its sessio
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,8 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
 )
+
+from pushd.bounds import Bound
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the directory in which workers share their counts."""
@@ -44,6 +47,7 @@ class Metrics:
         registry = self._registry = CollectorRegistry()
         self._accepted = self._pushed = self._acked = 0
         self._opened = self._closed = 0
+        self._bounds: tuple[Bound, ...] = ()
         self._accepted_total = Counter(
             "pushd_accepted", "Deliveries accepted, duplicates too.", registry=registry
         )
@@ -95,6 +99,26 @@ class Metrics:
             ["limit"],
             registry=registry,
         )
+        self._held = Gauge(
+            "pushd_held",
+            "What there is now of each thing that is bounded in a process.",
+            ["what"],
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._bound = Gauge(
+            "pushd_bound",
+            "What there may be of each.",
+            ["what"],
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._turned_away = Counter(
+            "pushd_turned_away",
+            "How often there was no room, by what there was no room for.",
+            ["what"],
+            registry=registry,
+        )
         self._connects_refused = Counter(
             "pushd_connects_refused",
             "Streams and event streams refused, by reason: the code of the error.",
@@ -141,6 +165,10 @@ class Metrics:
 
     # --- limits ----------------------------------------------------------------------
 
+    def watch(self, bounds: Iterable[Bound]) -> None:
+        """Show these bounds from now on."""
+        self._bounds = tuple(bounds)
+
     def limited(self, limit: str) -> None:
         """Count what a rate limit refused: `sender`, `mailbox` or `address`."""
         self._limited.labels(limit).inc()
@@ -170,6 +198,11 @@ class Metrics:
         self._sessions.inc(self._opened - self._closed)
         self._accepted = self._pushed = self._acked = 0
         self._opened = self._closed = 0
+        for bound in self._bounds:
+            self._held.labels(bound.name).set(bound.held)
+            self._bound.labels(bound.name).set(bound.most)
+            self._turned_away.labels(bound.name).inc(bound.turned_away)
+            bound.turned_away = 0
 
     def render(self) -> bytes:
         """Return all numbers in Prometheus's text format, of all workers if they share."""

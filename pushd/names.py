@@ -12,6 +12,7 @@ from functools import partial
 from typing import NoReturn, TypeVar
 
 from pushd.allowance import Allowance
+from pushd.bounds import LOOKUPS, Bound, come_back_later
 from pushd.errors import (
     BadRequest,
     NameMismatch,
@@ -41,6 +42,7 @@ class Names:
         lookups: Names not remembered that one identity may have looked up in a minute;
             0: any number.
         metrics: Counts what is looked up.
+        under_way: How many lookups there may be at a time; None: a bound of its own.
         clock: Returns Unix seconds.
     """
 
@@ -51,12 +53,14 @@ class Names:
         server: str,
         lookups: int,
         metrics: Metrics,
+        under_way: Bound | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._directory = directory
         self._metrics = metrics
         self._server = server
         self._lookups = Allowance(each=lookups, together=TOGETHER * lookups)
+        self._under_way = under_way or Bound("lookups", LOOKUPS)
         self._clock = clock
 
     # --- who somebody claims to be ---------------------------------------------------
@@ -171,6 +175,8 @@ class Names:
                 "Too many names had to be looked up; wait a little, or write to DIDs.",
                 retry_after=math.ceil(wait),
             )
+        if not self._under_way.take():
+            raise come_back_later("Too many names are being looked up.")
         try:
             answer = await ask()
         except ResolverUnavailable:
@@ -179,6 +185,8 @@ class Names:
         except (BadRequest, Unproven):
             self._metrics.looked_up("unproven")
             raise
+        finally:
+            self._under_way.give()
         self._metrics.looked_up("found")
         return answer
 

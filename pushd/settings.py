@@ -163,6 +163,19 @@ class Settings(BaseModel):
     """Tokens never seen before that one client address (of IPv6, one /64) may show in a
     minute; one that does not verify counts for ten; 0: any number."""
 
+    capacity: int = Field(default=50_000, ge=1)
+    """Sessions that each process has, of all mailboxes together."""
+
+    max_strangers: int = Field(default=2000, ge=1)
+    """Connections of each process that have not shown a good token."""
+
+    max_strangers_each: int = Field(default=0, ge=0)
+    """As many of them from one client address (of IPv6, one /64); 0: any number."""
+
+    max_unsent_bytes: int = Field(default=64 * MIB, ge=MIB)
+    """Bytes of each process that wait for clients that do not keep up; beyond that
+    nothing is pushed, and all is read later."""
+
     trusted_proxies: tuple[str, ...] = ()
     """Addresses and networks of proxies, whose `X-Forwarded-For` says where a client is;
     nobody else's counts."""

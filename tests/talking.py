@@ -71,6 +71,10 @@ class Stream:
             await self.send("seen", upto=messages[-1]["id"])
         return found
 
+    def vanish(self) -> None:
+        """Drop the connection without a word, and whatever is on its way."""
+        self._socket.transport.abort()
+
     async def closed(self) -> int | None:
         """Read to the end and return the close code."""
         with suppress(ConnectionClosed):
@@ -81,9 +85,9 @@ class Stream:
 
 @asynccontextmanager
 async def connected(
-    url: str, headers: Mapping[str, str] | None = None
+    url: str, headers: Mapping[str, str] | None = None, **options: Any
 ) -> AsyncIterator[Stream]:
-    """Open a websocket without saying hello."""
+    """Open a websocket without saying hello; `options` are more of `connect`'s."""
     address = url.replace("http", "ws", 1) + "/v1/stream"
     protocols = [Subprotocol(SUBPROTOCOL)]
     async with connect(
@@ -92,6 +96,7 @@ async def connected(
         additional_headers=headers,
         compression=None,
         proxy=None,
+        **options,
     ) as socket:
         yield Stream(socket)
 

@@ -13,6 +13,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"protocol"}),
     frozenset({"identity"}),
+    frozenset({"bounds"}),
     frozenset({"allowance", "mailbox", "metrics", "resolvers"}),
     frozenset({"names", "rates"}),
     frozenset({"owners", "policies", "rules"}),

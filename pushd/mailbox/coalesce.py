@@ -24,7 +24,8 @@ from typing import Any, Protocol, TypeVar
 
 import hiredis
 
-from pushd.errors import Overloaded, PushdError, StoreUnavailable
+from pushd.bounds import STORE_CALLS, Bound, come_back_later
+from pushd.errors import PushdError, StoreUnavailable
 from pushd.mailbox.connection import Argument, Connection, Reply, pack
 from pushd.mailbox.link import Link
 
@@ -40,8 +41,6 @@ STUCK_SECONDS = 5.0
 """How long an answer may take; then the connection is given up."""
 PATIENCE = 1.0
 """Seconds a call waits for a connection."""
-MAX_WAITING = 100_000
-"""Mailboxes in waiting calls; one more is refused."""
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 """Bytes in waiting calls; one more is refused."""
 
@@ -135,20 +134,23 @@ class Coalescer:
     Args:
         headers: The header of each function that has one.
         observe: Called with the seconds each flight took, or None.
+        waiting: How many mailboxes there may be in waiting calls, of all connections
+            together; None: of this one alone.
     """
 
     def __init__(
         self,
         headers: Mapping[str, Sequence[Argument]],
         observe: Callable[[float], None] | None = None,
+        waiting: Bound | None = None,
     ) -> None:
         self._headers = headers
         self._observe = observe
+        self._bound = waiting or Bound("store_calls", STORE_CALLS)
         self._link: Link | None = None
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Batch] = []
         self._open: dict[str, Batch] = {}
-        self._waiting_keys = 0
         self._waiting_bytes = 0
         self._scheduled = False
         self._in_flight = 0
@@ -191,11 +193,11 @@ class Coalescer:
         if self._gave_up:
             self._loop.call_soon(_tell, done, StoreUnavailable())
             return
-        if (
-            self._waiting_keys >= MAX_WAITING
-            or self._waiting_bytes + size > MAX_WAITING_BYTES
-        ):
-            self._loop.call_soon(_tell, done, Overloaded())
+        bound = self._bound
+        if bound.spent or self._waiting_bytes + size > MAX_WAITING_BYTES:
+            bound.turned_away += 1
+            error = come_back_later("Too much waits for the store.")
+            self._loop.call_soon(_tell, done, error)
             return
         batch = self._open.get(function)
         if batch is None or len(batch) >= BATCH:
@@ -203,7 +205,7 @@ class Coalescer:
             self._open[function] = batch
             self._waiting.append(batch)
         batch.add(keys, args, size, done)
-        self._waiting_keys += len(keys)
+        bound.held += len(keys)
         self._waiting_bytes += size
         if not self._scheduled and not self._in_flight:
             self._schedule()
@@ -249,7 +251,7 @@ class Coalescer:
                 break
         flight, self._waiting = self._waiting[:taken], self._waiting[taken:]
         self._open.clear()
-        self._waiting_keys -= keys
+        self._bound.give(keys)
         self._flown = keys
         return flight
 
@@ -301,7 +303,8 @@ class Coalescer:
         self._gave_up = True
         waiting, self._waiting = self._waiting, []
         self._open.clear()
-        self._waiting_keys = self._waiting_bytes = 0
+        self._waiting_bytes = 0
+        self._bound.give(sum(map(len, waiting)))
         for batch in waiting:
             batch.fail(StoreUnavailable())
 

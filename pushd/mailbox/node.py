@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from pushd.bounds import Bound
 from pushd.mailbox.address import Address
 from pushd.mailbox.base import Subscriber
 from pushd.mailbox.checks import Durability, check
@@ -35,6 +36,7 @@ class Terms(NamedTuple):
         replicas: How many must have them, if `replicated`.
         headers: The header of each function that has one.
         observe: Called with the seconds each exchange with the store took, or None.
+        waiting: How many mailboxes there may be in waiting calls; None: as it is by itself.
         cluster: Whether the primaries are a Cluster's.
     """
 
@@ -43,6 +45,7 @@ class Terms(NamedTuple):
     replicas: int
     headers: Mapping[str, Sequence[Argument]]
     observe: Callable[[float], None] | None
+    waiting: Bound | None
     cluster: bool
 
 
@@ -60,7 +63,7 @@ class Node:
     def __init__(self, find: Callable[[], Awaitable[Address]], terms: Terms) -> None:
         self._terms = terms
         self._home = channel_of(f"tick-{secrets.token_hex(8)}")
-        self._commands = Coalescer(terms.headers, terms.observe)
+        self._commands = Coalescer(terms.headers, terms.observe, terms.waiting)
         self._link = self._link_of(self._commands, find, self._opened)
         self._kept: ReplicatedCoalescer | None = None
         self._followers: list[Link] = []
@@ -84,6 +87,7 @@ class Node:
         kept = ReplicatedCoalescer(
             self._terms.headers,
             self._terms.observe,
+            self._terms.waiting,
             replicas=self._terms.replicas,
             home=self._home,
         )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from pushd.bounds import Bound
 from pushd.errors import ConfigurationError, PushdError
 from pushd.mailbox.address import Address, StoreUrl
 from pushd.mailbox.base import (
@@ -90,6 +91,7 @@ class RedisMailboxes:
         durability: What accepted messages have to survive; `fsync` is checked.
         replicas: How many replicas must have them, if `replicated`.
         observe: Called with the seconds each exchange with the store took.
+        waiting: How many mailboxes there may be in calls that wait for the store.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class RedisMailboxes:
         durability: Durability,
         replicas: int = 1,
         observe: Callable[[float], None] | None = None,
+        waiting: Bound | None = None,
     ) -> None:
         self.durability: str = durability
         header = (quota.messages, quota.bytes, quota.dedup)
@@ -113,6 +116,7 @@ class RedisMailboxes:
             replicas,
             dict.fromkeys(counting, header),
             observe,
+            waiting,
             cluster=store.topology == "cluster",
         )
         self._primaries = _primaries(store, terms)

@@ -12,6 +12,7 @@ reads have a connection of their own.
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from pushd.bounds import Bound
 from pushd.mailbox.coalesce import Batch, Coalescer
 from pushd.mailbox.connection import Argument, Connection, Reply, Unavailable, pack
 from pushd.mailbox.translation import MARK
@@ -27,6 +28,7 @@ class ReplicatedCoalescer(Coalescer):
     Args:
         headers: As of a `Coalescer`.
         observe: As of a `Coalescer`.
+        waiting: As of a `Coalescer`.
         replicas: How many.
         home: A key that is nobody's, of the same primary.
 
@@ -38,11 +40,12 @@ class ReplicatedCoalescer(Coalescer):
         self,
         headers: Mapping[str, Sequence[Argument]],
         observe: Callable[[float], None] | None = None,
+        waiting: Bound | None = None,
         *,
         replicas: int,
         home: str,
     ) -> None:
-        super().__init__(headers, observe)
+        super().__init__(headers, observe, waiting)
         self.trouble = ""
         self._replicas = replicas
         self._wait = pack(("WAIT", replicas, int(SECONDS * 1000)))

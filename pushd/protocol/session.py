@@ -274,14 +274,14 @@ class ServerSession:
         return [Send(Renewed(expires=int(expires)))]
 
     def refused(self, error: PushdError, now: float) -> Commands:
-        """Take that the token, or the session, was refused.
+        """Take that the connection, the token, or the session, was refused.
 
-        A hello that is refused closes; a renewal that is refused does not, the session
-        lives on to the end of its old token.
+        What is refused before it was opened closes; a renewal that is refused does not,
+        the session lives on to the end of its old token.
         """
         if self.state is State.CLOSING:
             return NOTHING
-        if self.state is State.OPENING and not self.epoch:
+        if not self.epoch:
             return self._close_for(error, close_code(error), now)
         return [Send(error_frame(error, now))]
 
@@ -432,6 +432,18 @@ class ServerSession:
             return self._follow(messages)
         if self._waiting:
             self._keep(messages)
+        return NOTHING
+
+    def postponed(self, messages: Sequence[StoredMessage], now: float) -> Commands:
+        """Take messages as they were accepted, while nothing may be pushed.
+
+        They are read from the mailbox later, when there may be room again.
+        """
+        if self.state is not State.LIVE:
+            return self.published(messages)
+        self.state = State.LAGGING
+        self._retry_at = now + RETRY
+        self._plan(now)
         return NOTHING
 
     def acknowledged(self, what: Sequence[MessageId] | MessageId, origin: str) -> Commands:

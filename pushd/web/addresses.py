@@ -63,6 +63,11 @@ class Addresses:
                 return _group(hop)
         return _group(hops[0].strip()) if hops else UNKNOWN
 
+    def of_stranger(self, peer: tuple[object, ...] | None) -> str | None:
+        """Name the other end of a connection; None for a proxy, which stands for many."""
+        text = str(peer[0]) if peer else ""
+        return None if self._is_proxy(text) else _group(text)
+
     def concern(self, token: str) -> bool:
         """Tell whether it matters where a token comes from: a known one costs nothing."""
         return self.asked and not self._authenticator.knows(token)

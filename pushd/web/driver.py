@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pushd.bounds import come_back_later
 from pushd.errors import Forbidden, Internal, PushdError, StoreUnavailable, UnknownMailbox
 from pushd.identity.tokens import Token
 from pushd.mailbox.base import Opened, Page
@@ -25,7 +26,7 @@ from pushd.protocol.session import ServerSession, State
 from pushd.web.parts import Parts
 
 SLOTS = (
-    *("_claim", "_history", "_joined", "_parts", "_session", "_welcomed_at"),
+    *("_claim", "_history", "_holds", "_joined", "_parts", "_session", "_welcomed_at"),
     *("deadline", "due", "entered"),
 )
 """What a driver's class names among its slots, as only one base may have any."""
@@ -50,6 +51,7 @@ class Driver:
     _joined: bool
     _welcomed_at: float
     _history: int  # messages pushed since
+    _holds: int  # bytes that wait for a client that does not keep up
     deadline: float
     due: int
     entered: bool
@@ -62,6 +64,7 @@ class Driver:
         self._joined = False
         self._welcomed_at = 0.0
         self._history = 0
+        self._holds = 0
         self.deadline = session.deadline
         self.due = 0
         self.entered = False
@@ -97,8 +100,11 @@ class Driver:
         raise NotImplementedError
 
     def published(self, messages: Sequence[StoredMessage]) -> None:
-        """Push what was accepted."""
-        self._run(self._session.published(messages))
+        """Push what was accepted; or leave it in the mailbox while too much waits."""
+        if self._parts["bounds"].unsent.spent:
+            self._run(self._session.postponed(messages, time.time()))
+        else:
+            self._run(self._session.published(messages))
 
     def acknowledged(self, what: Sequence[MessageId] | MessageId, origin: str) -> None:
         """Tell what was acked elsewhere."""
@@ -197,6 +203,10 @@ class Driver:
             self._open(holding, create=True)
 
     def _do_read(self, command: ReadPage) -> None:
+        """Read a page, unless too much waits for others; the session asks again."""
+        if self._parts["bounds"].unsent.spent:
+            self._failed(come_back_later("Too much waits for slow readers."))
+            return
         page = self._parts["mailboxes"].read(
             self.mailbox, after=command.after, limit=command.limit
         )
@@ -226,6 +236,11 @@ class Driver:
 
     def _do_tell(self, command: Told) -> None:
         self._parts["mailboxes"].told(self.mailbox, command.overflow)
+
+    def _hold(self, unsent: int) -> None:
+        """Note how much waits for a client that does not keep up; 0 once it does."""
+        self._parts["bounds"].unsent.held += unsent - self._holds
+        self._holds = unsent
 
     def _leave(self) -> None:
         if self._joined:

@@ -152,10 +152,12 @@ class Events(asyncio.Protocol, Driver):
     def pause_writing(self) -> None:
         """Stop pushing: the client reads more slowly than we write."""
         if not self._over:
+            self._hold(self._unsent)
             self._run(self._session.paused(self._unsent, time.time()))
 
     def resume_writing(self) -> None:
         """Go on."""
+        self._hold(0)
         self._run(self._session.resumed())
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -164,6 +166,7 @@ class Events(asyncio.Protocol, Driver):
         connections.discard(self)
         self._session.end()
         self.deadline = inf
+        self._hold(0)
         self._leave()
 
     def shutdown(self) -> None:

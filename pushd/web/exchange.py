@@ -75,6 +75,7 @@ async def authenticate(parts: Parts, headers: Headers, scope: TokenScope) -> Tok
         ResolverUnavailable, RateLimited: If nobody can tell right now whose name it is.
     """
     token = verify_bearer(parts, headers.get(b"authorization", b""), scope)
+    parts["acquainted"]()
     if token.name is not None:
         await parts["names"].prove(token)
     return token

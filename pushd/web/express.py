@@ -36,6 +36,10 @@ class Connection(Protocol):
     transport: Any
     server_state: Any
     headers: list[tuple[bytes, bytes]]
+    stranger: bool
+
+    def acquainted(self) -> None:
+        """Be no stranger any more."""
 
     def on_response_complete(self) -> None:
         """Take the next request."""
@@ -88,6 +92,8 @@ class Express:
         parts = self._parts
         try:
             token = self._verify(parts)
+            if self._connection is not None and self._connection.stranger:
+                self._connection.acquainted()
             if parts["names"].proven(token):
                 self._accept(token)
                 return

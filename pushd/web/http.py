@@ -3,10 +3,11 @@
 Deliveries are answered from the parser's callbacks (`express.py`), and the socket of an
 event stream goes to `events.py`, as that of a websocket goes to `stream.py`.
 
-The limits are a head's size and a request's time. The parser underneath gathers header
-fields without end, and waits for them and for a body for ever, so that a few slow or
-endless requests would hold a server's memory and sockets. They cost nothing while requests
-arrive whole, in one read.
+The limits are a head's size, a request's time, the bodies of all that are not all there,
+and how many connections there are that have shown no good token. The parser underneath
+gathers header fields without end, and waits for them and for a body for ever, so that a
+few slow or endless requests would hold a server's memory and sockets. They cost next to
+nothing while requests arrive whole, in one read.
 """
 
 from asyncio import TimerHandle, Transport
@@ -16,11 +17,15 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 
+from pushd.bounds import come_back_later
+from pushd.errors import PushdError
 from pushd.web import events, express
 from pushd.web.addresses import forwarded_in
+from pushd.web.cors import Headers, headers_for
 from pushd.web.events import Events
 from pushd.web.express import Express
 from pushd.web.parts import Parts
+from pushd.web.problems import refusal
 from pushd.web.websocket import WebSocket
 
 MAX_HEAD = 64 * 1024
@@ -56,6 +61,8 @@ class Http(HttpToolsProtocol):
     _last = False
     _head = 0
     _deadline: TimerHandle | None = None
+    _body = 0
+    stranger: bool = False
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # uvicorn narrows it so
         """Expect the first head in time.
@@ -73,16 +80,37 @@ class Http(HttpToolsProtocol):
             and self.app_state["origins"] is None
             and not self.root_path
         )
+        if "strangers" in self.app_state:
+            self.stranger = self.app_state["strangers"].enter(self, transport)
+            if not self.stranger:
+                self._turn_away("Too many connections come at once.")
+                return
         self._expect(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing any more."""
         self._relax()
+        self._drop_body()
+        self.acquainted()
         super().connection_lost(exc)
+
+    def acquainted(self) -> None:
+        """Be no stranger any more: a good token came, or nothing more will."""
+        if self.stranger:
+            self.stranger = False
+            self.app_state["strangers"].leave(self)
+
+    def turn_away(self) -> None:
+        """Make room for another: this client has not said who it is."""
+        asked: object | None = self.cycle
+        if asked is None:
+            self._turn_away("No good token has come, and others want to come in.")
+        else:  # it had its answer, or will not have it
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Read on; what is still unfinished is timed, and a head is weighed."""
-        self._begun = False
+        self._begun, inside = False, self._reading_body
         super().data_received(data)
         if self._events is not None:
             self._begin_events(self._events)
@@ -90,6 +118,7 @@ class Http(HttpToolsProtocol):
         if not self._reading_head:
             if self._reading_body:
                 self._expect(BODY_SECONDS)
+                self._hold_body(len(data) if inside else len(self.cycle.body))
             return
         # What comes before a head in the same read is not the head's weight.
         self._head += 0 if self._begun else len(data)
@@ -129,6 +158,7 @@ class Http(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the socket over, with the request as the parser found it."""
+        self.acquainted()
         self.connections.discard(self)
         stream: WebSocket = self.ws_protocol_class(  # type: ignore[misc, assignment, call-arg] # `serve.run` sets it
             config=self.config, server_state=self.server_state, app_state=self.app_state
@@ -154,6 +184,7 @@ class Http(HttpToolsProtocol):
 
     def _begin_events(self, stream: Events) -> None:
         """Hand the socket over, once the parser is done with what was read."""
+        self.acquainted()
         self.connections.discard(self)
         self.parser = None  # type: ignore[assignment] # as uvicorn does, for they hold each other
         if not self.transport.is_closing():
@@ -169,6 +200,7 @@ class Http(HttpToolsProtocol):
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expect
         self.headers += headers  # in place, for the scope has this very list
+        self.scope["state"]["acquainted"] = self.acquainted
 
     def _take_on(self) -> bool:
         """Take a plain delivery on; tell whether it is one."""
@@ -199,6 +231,7 @@ class Http(HttpToolsProtocol):
         """End a request."""
         self._reading_body = False
         self._relax()
+        self._drop_body()
         if self._events is not None:
             return
         super().on_message_complete()
@@ -232,3 +265,34 @@ class Http(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
             self.transport.close()
+
+    def _hold_body(self, size: int) -> None:
+        """Count what came of a body that is not all there, if there is room for it."""
+        if "bounds" not in self.app_state:
+            return
+        if self.app_state["bounds"].bodies.take(size):
+            self._body += size
+        else:
+            self._turn_away("Too many bodies are on their way.")
+
+    def _drop_body(self) -> None:
+        if self._body:
+            self.app_state["bounds"].bodies.give(self._body)
+            self._body = 0
+
+    def _turn_away(self, detail: str) -> None:
+        if not self.transport.is_closing():
+            cors = headers_for(b"", self.app_state["origins"])
+            self.transport.write(_answer(come_back_later(detail), cors))
+            self.transport.close()
+
+
+def _answer(error: PushdError, cors: Headers) -> bytes:
+    """Write an answer to who may not have asked yet."""
+    status, body, headers, media_type = refusal(error)
+    lines = [
+        *(*headers, *cors, (b"connection", b"close"), (b"content-type", media_type)),
+        (b"content-length", b"%d" % len(body)),
+    ]
+    head = b"".join(b"%b: %b\r\n" % line for line in lines)
+    return b"HTTP/1.1 %d Service Unavailable\r\n%b\r\n%b" % (status, head, body)

@@ -1,7 +1,9 @@
 """The live parts of the server, as requests and streams find them in their state."""
 
+from collections.abc import Callable
 from typing import TypedDict
 
+from pushd.bounds import Bounds
 from pushd.delivery import Deliveries
 from pushd.hub import Hub
 from pushd.identity.authenticator import Authenticator
@@ -12,6 +14,7 @@ from pushd.owners import Owners
 from pushd.policies import Policies
 from pushd.protocol.session import Terms
 from pushd.web.addresses import Addresses
+from pushd.web.strangers import Strangers
 
 
 class Parts(TypedDict):
@@ -19,13 +22,19 @@ class Parts(TypedDict):
 
     Attributes:
         addresses: Where requests come from; asked only where addresses have a limit.
+        acquainted: Called when a request has shown a good token; each connection puts its
+            own here.
+        bounds: How much there may be, of what others can make this process hold.
+        strangers: The connections that have shown no good token yet.
         terms: What all sessions share.
         origins: Web origins that may open a stream; None is any.
         drain_seconds: Time in which sessions are closed when the server stops.
     """
 
+    acquainted: Callable[[], None]
     addresses: Addresses
     authenticator: Authenticator
+    bounds: Bounds
     deliveries: Deliveries
     hub: Hub
     mailboxes: Mailboxes
@@ -33,6 +42,7 @@ class Parts(TypedDict):
     names: Names
     owners: Owners
     policies: Policies
+    strangers: Strangers
     terms: Terms
     origins: frozenset[str] | None
     drain_seconds: float

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from msgspec import UNSET, UnsetType
 
+from pushd.bounds import come_back_later
 from pushd.errors import BadRequest, PushdError, Unauthorized
 from pushd.identity.authenticator import Scope
 from pushd.identity.tokens import Token
@@ -122,6 +123,7 @@ class Stream(WebSocket, Driver):
 
     def opened(self) -> None:
         """Begin to wait for the hello."""
+        self._parts["strangers"].enter(self, self.transport)
         self._parts["hub"].schedule(self)
 
     def text(self, data: bytes) -> None:
@@ -150,10 +152,13 @@ class Stream(WebSocket, Driver):
     def paused(self) -> None:
         """Stop pushing; and stop reading, so that answers cannot pile up either."""
         self.pause_reading()
-        self._run(self._session.paused(self.unsent, time.time()))
+        unsent = self.unsent
+        self._hold(unsent)
+        self._run(self._session.paused(unsent, time.time()))
 
     def resumed(self) -> None:
         """Go on."""
+        self._hold(0)
         self.resume_reading()
         self._run(self._session.resumed())
 
@@ -161,7 +166,14 @@ class Stream(WebSocket, Driver):
         """Leave: the connection is gone."""
         self._session.end()
         self.deadline = math.inf
+        self._hold(0)
+        self._parts["strangers"].leave(self)
         self._leave()
+
+    def turn_away(self) -> None:
+        """Make room for another: this client has not said who it is."""
+        error = come_back_later("No good token has come, and others want to come in.")
+        self._refuse(error)
 
     def shutdown(self) -> None:
         """Drain, because uvicorn stops: every session in its own slot of the time."""
@@ -241,6 +253,8 @@ class Stream(WebSocket, Driver):
             self.text(data)
 
     def _authenticated(self, token: Token) -> None:
+        if not self._joined:
+            self._parts["strangers"].leave(self)
         if not self.mailbox or token.did == self.mailbox:
             self._sender = token if "deliver" in token.scope else None
         super()._authenticated(token)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pushd.bounds import STORE_CALLS, Bound
 from pushd.errors import Overloaded, PushdError, StoreUnavailable
 from pushd.mailbox import coalesce, link, subscriptions
 from pushd.mailbox.base import Acknowledged, Quota, Stored
@@ -45,18 +46,28 @@ def ear() -> Ear:
 
 
 @pytest.fixture
-async def mailboxes(server: Server, ear: Ear) -> AsyncIterator[RedisMailboxes]:
+def waiting() -> Bound:
+    """Return what bounds waiting calls."""
+    return Bound("store_calls", STORE_CALLS)
+
+
+@pytest.fixture
+async def mailboxes(
+    server: Server, ear: Ear, waiting: Bound
+) -> AsyncIterator[RedisMailboxes]:
     """Connect to the running store; Bob has a mailbox."""
-    mailboxes = made(server.url, ear)
+    mailboxes = made(server.url, ear, waiting)
     await mailboxes.start()
     await mailboxes.open(BOB, create=True)
     yield mailboxes
     await mailboxes.close()
 
 
-def made(url: str, ear: Ear) -> RedisMailboxes:
+def made(url: str, ear: Ear, waiting: Bound | None = None) -> RedisMailboxes:
     """Make mailboxes that are not started."""
-    return RedisMailboxes(url, subscriber=ear, quota=QUOTA, durability="fsync")
+    return RedisMailboxes(
+        url, subscriber=ear, quota=QUOTA, durability="fsync", waiting=waiting
+    )
 
 
 async def accepted(mailboxes: RedisMailboxes, payload: str) -> MessageId:
@@ -209,17 +220,21 @@ async def test_a_full_store_can_be_emptied(
 
 
 async def test_waiting_calls_are_limited(
-    server: Server, mailboxes: RedisMailboxes, monkeypatch: pytest.MonkeyPatch
+    server: Server,
+    mailboxes: RedisMailboxes,
+    waiting: Bound,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Behind a store that does not answer, memory is bounded."""
     os.kill(server.pid, signal.SIGSTOP)
-    monkeypatch.setattr(coalesce, "MAX_WAITING", 100)
+    waiting.most = 100
     calls = [mailboxes.accept([entry(BOB)]) for _ in range(200)]
     results = asyncio.gather(*calls, return_exceptions=True)
     await asyncio.sleep(0.01)
     os.kill(server.pid, signal.SIGCONT)
     kinds = [type(result) for result in await results]
     assert kinds.count(Overloaded) == 100
+    assert (waiting.held, waiting.turned_away) == (0, 100)
     monkeypatch.setattr(coalesce, "MAX_WAITING_BYTES", 1000)
     [large] = await asyncio.gather(
         mailboxes.accept([entry(BOB, "x" * 1001)]), return_exceptions=True

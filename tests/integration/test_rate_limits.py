@@ -190,11 +190,17 @@ async def test_a_proxys_clients_are_told_apart(
     with serving(store_url, address_rate=10, trusted_proxies="127.0.0.1") as server:
 
         async def tries(who: str, method: str, path: str) -> int:
-            headers = {**bearer("not.a.token"), "X-Forwarded-For": f"6.6.6.6, {who}"}
+            headers = {
+                **bearer("not.a.token"),
+                "Accept": "text/event-stream",
+                "X-Forwarded-For": f"6.6.6.6, {who}",
+            }
             url = f"{server.url}{path}"
             return (await client.request(method, url, headers=headers)).status_code
 
-        for n, way in enumerate((("GET", "/v1/messages"), ("POST", "/v1/deliveries"))):
+        for n, way in enumerate(
+            (("GET", "/v1/messages"), ("POST", "/v1/deliveries"), ("GET", "/v1/stream"))
+        ):
             assert await tries(f"198.51.100.{n}", *way) == 401
             assert await tries(f"198.51.100.{n}", *way) == 429
         for n, codes in ((0, {"code": "rate_limited"}), (9, {"code": "unauthorized"})):

@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from pushd.bounds import Bound
 from pushd.errors import ResolverUnavailable, Unproven
 from pushd.identity.names import form_of, validate_app
 from pushd.identity.tokens import Token
@@ -71,7 +72,11 @@ class FakeDirectory:
 
 
 def names_of(
-    directory: FakeDirectory, *, lookups: int = 0, metrics: Metrics | None = None
+    directory: FakeDirectory,
+    *,
+    lookups: int = 0,
+    metrics: Metrics | None = None,
+    under_way: Bound | None = None,
 ) -> Names:
     """Return the names a server knows through a directory; time stands still."""
     return Names(
@@ -79,6 +84,7 @@ def names_of(
         server=SERVER,
         lookups=lookups,
         metrics=metrics or Metrics(),
+        under_way=under_way,
         clock=lambda: 1_000_000.0,
     )
 

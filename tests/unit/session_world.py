@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pushd.errors import Overloaded
 from pushd.protocol.commands import (
     Acknowledge,
     Authenticate,
@@ -33,7 +34,7 @@ from pushd.protocol.messages import (
     StoredMessage,
     Welcome,
 )
-from pushd.protocol.session import ServerSession, Terms
+from pushd.protocol.session import RETRY, ServerSession, Terms
 
 NOW = 1_800_000_000.0
 TERMS = Terms(server="https://push.example", ping_interval=25)
@@ -253,6 +254,25 @@ class World:
         else:
             self.carry_out(self.session.published([stored(id) for id in published]))
 
+    def postpone(self) -> None:
+        """The oldest publication reaches the session, while nothing may be pushed."""
+        published = self.bus.popleft()
+        if isinstance(published, tuple):
+            self.carry_out(self.session.acknowledged(*published))
+        else:
+            messages = [stored(id) for id in published]
+            self.carry_out(self.session.postponed(messages, NOW))
+
+    def fail_read(self) -> None:
+        """The oldest reading is refused, as one is while nothing may be pushed."""
+        self.commands.popleft()
+        self.carry_out(self.session.failed(Overloaded(), NOW))
+
+    def tick(self) -> None:
+        """Enough time passes for what is to be tried again."""
+        later = NOW + 2 * RETRY
+        self.carry_out(self.session.tick(later, later, 0))
+
     # --- steps of the client ---------------------------------------------------------
 
     def see(self, share: float) -> None:
@@ -289,6 +309,7 @@ class World:
             else:
                 before = (self.client.position, len(self.client.sent))
                 self.see(1.0)
+                self.tick()
                 if tail_check:
                     self.check_tail()
                 after = (self.client.position, len(self.client.sent))

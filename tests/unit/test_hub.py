@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from pushd.bounds import COME_BACK, Bound
 from pushd.errors import Overloaded, TooManySessions
 from pushd.hub import Hub
 from pushd.mailbox.base import Acknowledged, Entry, Opened, Page, Result, Verdicts
@@ -146,9 +147,10 @@ class Tails:
         return None
 
 
-def make_hub(max_sessions: int = 20) -> Hub:
+def make_hub(max_sessions: int = 20, in_all: int = 1000) -> Hub:
     """Return a hub that was not started."""
-    return Hub(max_sessions=max_sessions, ping_interval=25, metrics=Metrics())
+    room = Bound("sessions", in_all)
+    return Hub(max_sessions=max_sessions, ping_interval=25, room=room, metrics=Metrics())
 
 
 def join(hub: Hub, listener: Recorder) -> Recorder:
@@ -183,6 +185,21 @@ def test_a_listener_that_fails_does_not_silence_the_others() -> None:
     healthy = join(hub, Recorder("2"))
     hub.published(BOB, [MESSAGE])
     assert healthy.told == [("published", [MESSAGE])]
+
+
+def test_a_process_has_as_many_sessions_as_it_may() -> None:
+    """One more is told to come back later; one that leaves makes room."""
+    hub = make_hub(in_all=2)
+    first = join(hub, Recorder("1"))
+    join(hub, Recorder("2", mailbox=ALICE))
+    with pytest.raises(Overloaded) as refused:
+        join(hub, Recorder("3"))
+    assert refused.value.retry_after in range(COME_BACK[0], COME_BACK[1] + 1)
+    hub.leave(first)
+    hub.leave(first)
+    join(hub, Recorder("3"))
+    with pytest.raises(Overloaded):
+        join(hub, Recorder("4"))
 
 
 def test_the_last_to_leave_unsubscribes() -> None:

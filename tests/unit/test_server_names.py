@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pushd.bounds import Bound
 from pushd.errors import (
     BadRequest,
     NameMismatch,
+    Overloaded,
     RateLimited,
     ResolverUnavailable,
     UnknownMailbox,
@@ -167,6 +169,20 @@ async def test_every_way_to_ask_counts(directory: FakeDirectory) -> None:
         await names.prove(token("y.id"))
     with pytest.raises(UnknownMailbox):
         await names.find("x.id", APP, asker=BOB)
+
+
+async def test_so_many_lookups_at_a_time(directory: FakeDirectory) -> None:
+    """One more comes back later; each that is done, or fails, makes room."""
+    under_way = Bound("lookups", 1)
+    names = names_of(directory, under_way=under_way)
+    for n in range(3):
+        with pytest.raises(NameMismatch):
+            await names.prove(token(f"x{n}.id.blockstack"))
+    under_way.take()
+    with pytest.raises(Overloaded):
+        await names.prove(token())
+    under_way.give()
+    await names.prove(token())
 
 
 @given(name=st.text(max_size=300), did=st.sampled_from([ALICE, BOB]))

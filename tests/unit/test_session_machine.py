@@ -13,7 +13,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from pushd.protocol.commands import Commands
+from pushd.protocol.commands import Commands, ReadPage
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow, StoredMessage
 from pushd.protocol.session import ServerSession, State
@@ -77,6 +77,25 @@ class PerfectBus(RuleBasedStateMachine):
     def publish(self) -> None:
         """A publication arrives."""
         self.world.publish()
+
+    @precondition(lambda self: self.world.bus)
+    @rule()
+    def postpone(self) -> None:
+        """A publication arrives while nothing may be pushed."""
+        self.world.postpone()
+
+    @precondition(
+        lambda self: self.world.commands and isinstance(self.world.commands[0], ReadPage)
+    )
+    @rule()
+    def fail_read(self) -> None:
+        """A page is refused while nothing may be pushed."""
+        self.world.fail_read()
+
+    @rule()
+    def tick(self) -> None:
+        """Time passes."""
+        self.world.tick()
 
     @rule(share=st.floats(0, 1))
     def see(self, share: float) -> None:
@@ -158,6 +177,16 @@ class Reordering(ServerSession):
         return super().published(messages)
 
 
+class NeverReadLater(ServerSession):
+    """Bug: what could not be pushed is left in the mailbox for good."""
+
+    __slots__ = ()
+
+    def postponed(self, messages: Sequence[StoredMessage], now: float) -> Commands:
+        """Forget it."""
+        return []
+
+
 class DoublePush(ServerSession):
     """Bug: after a lag, what the page held is pushed again from the gate."""
 
@@ -215,6 +244,7 @@ def test_lost_publications_and_new_epochs_are_found() -> None:
     [
         (PerfectBus, LostWakeUp),
         (PerfectBus, Reordering),
+        (PerfectBus, NeverReadLater),
         (PerfectBus, DoublePush),
         (PerfectBus, WindowOverrun),
         (LossyBus, EpochTakenForGap),
