@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pushd import logs
+from pushd.admission import Admission, Line
 from pushd.bounds import Bounds
 from pushd.delivery import Deliveries
 from pushd.errors import ConfigurationError
@@ -25,6 +26,7 @@ from pushd.names import Names
 from pushd.owners import Owners
 from pushd.policies import Policies
 from pushd.protocol.session import Terms
+from pushd.pulse import Pulse
 from pushd.rates import Rates
 from pushd.resolvers.compose import make_directory
 from pushd.resolvers.fetch import Fetcher
@@ -168,10 +170,12 @@ async def _start(settings: Settings, url: str, stack: AsyncExitStack) -> Parts:
     )
     metrics = Metrics()
     metrics.watch(bounds)
+    admission = Admission(bounds.delay)
     hub = Hub(
         max_sessions=settings.max_sessions,
         ping_interval=settings.ping_interval,
         room=bounds.sessions,
+        admission=admission,
         metrics=metrics,
     )
     mailboxes = RedisMailboxes(
@@ -189,6 +193,9 @@ async def _start(settings: Settings, url: str, stack: AsyncExitStack) -> Parts:
     await mailboxes.start()
     hub.start(mailboxes)
     stack.callback(hub.stop)
+    pulse = Pulse(mailboxes, admission)
+    pulse.start()
+    stack.callback(pulse.stop)
     _flush_regularly(metrics, stack)
     names = await _names(settings, bounds, metrics, stack)
     owners = Owners(settings.mailboxes, settings.owners, names)
@@ -219,12 +226,14 @@ async def _start(settings: Settings, url: str, stack: AsyncExitStack) -> Parts:
             owners=owners,
             policies=policies,
             rules=Rules(max_payload=settings.max_payload, max_ttl=settings.max_ttl),
+            admission=admission,
             rates=rates if settings.sender_rate or settings.mailbox_rate else None,
             metrics=metrics,
             hide_mailboxes=settings.hide_mailboxes,
             require_digest=settings.require_digest,
         ),
         hub=hub,
+        line=Line(bounds.catchups),
         mailboxes=mailboxes,
         metrics=metrics,
         names=names,

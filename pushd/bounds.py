@@ -15,6 +15,10 @@ COME_BACK = (2, 10)
 MIB = 1024 * 1024
 BODY_BYTES = 64 * MIB
 """Bytes of bodies that have not all arrived."""
+CATCHUPS = 10_000
+"""Openings and pages of history, asked for or waiting in line."""
+DELAY_MS = 500
+"""Milliseconds that a small call to the store may take, again and again."""
 LOOKUPS = 256
 """Names that are being looked up."""
 STORE_CALLS = 100_000
@@ -79,12 +83,14 @@ class Bounds:
         self.strangers = Bound("strangers", strangers)
         self.unsent = Bound("unsent_bytes", unsent_bytes)
         self.bodies = Bound("body_bytes", BODY_BYTES)
+        self.catchups = Bound("catchups", CATCHUPS)
+        self.delay = Bound("delay_ms", DELAY_MS)
         self.lookups = Bound("lookups", LOOKUPS)
         self.store_calls = Bound("store_calls", STORE_CALLS)
 
     def __iter__(self) -> Iterator[Bound]:
         yield from (self.sessions, self.strangers, self.unsent, self.bodies)
-        yield from (self.lookups, self.store_calls)
+        yield from (self.catchups, self.delay, self.lookups, self.store_calls)
 
 
 def come_back_later(detail: str) -> Overloaded:

@@ -10,10 +10,13 @@ import asyncio
 from asyncio import Future, Task
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
+from random import random
 from typing import Any, TypeVar, cast
 
 from msgspec import Struct
 
+from pushd.admission import Admission
+from pushd.bounds import come_back_later
 from pushd.errors import (
     Forbidden,
     PushdError,
@@ -92,6 +95,7 @@ class Deliveries:
         owners: Knows which mailboxes a delivery may open.
         policies: Looks up the names in a recipient's policy.
         rules: What a delivery must be.
+        admission: Whether something new can be served in time.
         rates: How often may be delivered; None: as often as anybody likes.
         metrics: Counts what is accepted and what is refused.
         hide_mailboxes: Whether to tell whom a policy refuses that there is no mailbox.
@@ -106,6 +110,7 @@ class Deliveries:
         owners: Owners,
         policies: Policies,
         rules: Rules,
+        admission: Admission,
         rates: Rates | None,
         metrics: Metrics,
         hide_mailboxes: bool = False,
@@ -116,6 +121,7 @@ class Deliveries:
         self._owners = owners
         self._policies = policies
         self._rules = rules
+        self._admission = admission
         self._rates = rates
         self._metrics = metrics
         self._hide_mailboxes = hide_mailboxes
@@ -185,14 +191,17 @@ class Deliveries:
         answer.set_exception(error)
         return answer
 
-    # --- rates -----------------------------------------------------------------------
+    # --- admission -----------------------------------------------------------------------
 
-    def require_rate(self, token: Token) -> None:
-        """Refuse a sender who may deliver nothing now, before anything else is looked at.
+    def admit(self, token: Token) -> None:
+        """Refuse what cannot be served anyway, before anything else is looked at.
 
         Raises:
-            Limited: If that is so.
+            Limited: If the sender may deliver nothing now.
+            Overloaded: If this server has too much to do.
         """
+        if self._admission.refuses(random()):  # noqa: S311 - no secret
+            raise come_back_later("This server has too much to do.")
         if self._rates is not None:
             self._rates.require(token.did)
 

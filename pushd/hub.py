@@ -16,6 +16,7 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
+from pushd.admission import Admission
 from pushd.bounds import Bound, come_back_later
 from pushd.errors import Overloaded, PushdError, TooManySessions
 from pushd.mailbox.base import Mailboxes
@@ -93,13 +94,20 @@ class Hub:
     """
 
     def __init__(
-        self, *, max_sessions: int, ping_interval: int, room: Bound, metrics: Metrics
+        self,
+        *,
+        max_sessions: int,
+        ping_interval: int,
+        room: Bound,
+        admission: Admission,
+        metrics: Metrics,
     ) -> None:
         """Make a hub without a store; `start` gives it one.
 
         Args:
             max_sessions: Sessions one mailbox may have in this process.
             room: How many sessions there may be in all.
+            admission: Whether something new can be served in time.
             ping_interval: Seconds of silence after which a session may be displaced
                 when the mailbox has its sessions.
             metrics: Counts sessions.
@@ -108,6 +116,7 @@ class Hub:
         self.draining = False
         self._max_sessions = max_sessions
         self._room = room
+        self._admission = admission
         self._ping_interval = ping_interval
         self._metrics = metrics
         self._mailboxes: Mailboxes | None = None
@@ -149,10 +158,13 @@ class Hub:
 
         Raises:
             TooManySessions: If none of them was silent for a ping interval.
-            Overloaded: If the server is draining, or has as many sessions as it may.
+            Overloaded: If the server is draining, has as many sessions as it may, or
+                cannot serve in time.
         """
         if self.draining:
             raise Overloaded("This server restarts; come back in a moment.")
+        if self._admission.refuses(random.random()):  # noqa: S311 - no secret
+            raise come_back_later("This server has too much to do.")
         mailbox = listener.mailbox
         if mailbox in self._listeners:
             self._make_room(mailbox, listener.device)

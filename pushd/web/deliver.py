@@ -87,11 +87,12 @@ def accept(
 
     Raises:
         Limited: If the sender may deliver nothing now.
+        Overloaded: If this server has too much to do.
         BadRequest: If it holds neither a delivery nor a batch.
         Unauthorized: If the token is for another body.
     """
     deliveries = parts["deliveries"]
-    deliveries.require_rate(token)
+    deliveries.admit(token)
     body_key = key_of_body(token, body)
     posted = decode_posted(body)
     several = [posted] if isinstance(posted, Delivery) else posted

@@ -160,13 +160,15 @@ class Driver:
             self._open(holding, create=self._parts["owners"].welcome(self.mailbox))
 
     def _open(self, holding: Sequence[MessageId], *, create: bool) -> None:
-        opened = self._parts["mailboxes"].open(
+        call = partial(
+            self._parts["mailboxes"].open,
             self.mailbox,
             create=create,
             holding=holding,
             device=self.device,
             session=self.session,
         )
+        opened = self._parts["line"].run(call)
         opened.add_done_callback(partial(self._opened, holding))
 
     def _opened(self, holding: Sequence[MessageId], answer: Future[Opened]) -> None:
@@ -207,9 +209,13 @@ class Driver:
         if self._parts["bounds"].unsent.spent:
             self._failed(come_back_later("Too much waits for slow readers."))
             return
-        page = self._parts["mailboxes"].read(
-            self.mailbox, after=command.after, limit=command.limit
+        call = partial(
+            self._parts["mailboxes"].read,
+            self.mailbox,
+            after=command.after,
+            limit=command.limit,
         )
+        page = self._parts["line"].run(call)
         page.add_done_callback(self._page)
 
     def _page(self, answer: Future[Page]) -> None:

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -102,11 +103,11 @@ async def as_owner(parts: Parts, token: Token, call: Callable[[], Awaitable[T]])
 
 async def read_page(parts: Parts, mailbox: str, after: Cursor | None, limit: int) -> Page:
     """Read what follows a cursor, or all unread from the first where it does not hold."""
-    mailboxes = parts["mailboxes"]
+    line, read = parts["line"], partial(parts["mailboxes"].read, mailbox, limit=limit)
     start = START if after is None else after.id
-    page = await mailboxes.read(mailbox, after=start, limit=limit)
+    page = await line.run(partial(read, after=start))
     if start != START and not _continues(after, page):
-        page = await mailboxes.read(mailbox, after=START, limit=limit)
+        page = await line.run(partial(read, after=START))
     return page
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TypedDict
 
+from pushd.admission import Line
 from pushd.bounds import Bounds
 from pushd.delivery import Deliveries
 from pushd.hub import Hub
@@ -25,6 +26,7 @@ class Parts(TypedDict):
         acquainted: Called when a request has shown a good token; each connection puts its
             own here.
         bounds: How much there may be, of what others can make this process hold.
+        line: Those who want something dear of the store.
         strangers: The connections that have shown no good token yet.
         terms: What all sessions share.
         origins: Web origins that may open a stream; None is any.
@@ -37,6 +39,7 @@ class Parts(TypedDict):
     bounds: Bounds
     deliveries: Deliveries
     hub: Hub
+    line: Line
     mailboxes: Mailboxes
     metrics: Metrics
     names: Names

@@ -279,6 +279,7 @@ class Stream(WebSocket, Driver):
         frame = command.frame
         try:
             token = self._sender_of(frame.token)
+            self._parts["deliveries"].admit(token)
             if self._parts["names"].proven(token):
                 self._accept(token, frame)
                 return

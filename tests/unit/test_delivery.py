@@ -8,6 +8,8 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from pushd.admission import Admission
+from pushd.bounds import Bound
 from pushd.delivery import Deliveries, Outcome
 from pushd.errors import (
     BadRequest,
@@ -90,6 +92,7 @@ class Door:
             owners=Owners(openings, listed, names),
             policies=Policies(cast(Mailboxes, self.shelf), names),
             rules=Rules(max_payload=10, max_ttl=MAX_TTL),
+            admission=Admission(Bound("delay_ms", 1)),
             rates=rates,
             metrics=self.metrics,
             **settings,

@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from pushd.admission import Admission
 from pushd.bounds import COME_BACK, Bound
 from pushd.errors import Overloaded, TooManySessions
 from pushd.hub import Hub
@@ -150,7 +151,13 @@ class Tails:
 def make_hub(max_sessions: int = 20, in_all: int = 1000) -> Hub:
     """Return a hub that was not started."""
     room = Bound("sessions", in_all)
-    return Hub(max_sessions=max_sessions, ping_interval=25, room=room, metrics=Metrics())
+    return Hub(
+        max_sessions=max_sessions,
+        ping_interval=25,
+        room=room,
+        admission=Admission(Bound("delay_ms", 1)),
+        metrics=Metrics(),
+    )
 
 
 def join(hub: Hub, listener: Recorder) -> Recorder:

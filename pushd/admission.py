@@ -1,0 +1,132 @@
+"""Admission: what is let in when this process, or its store, cannot serve in time.
+
+Two rules, and no more:
+
+- **The delay.** What counts is how long a small call to the store takes from here, and of
+  the last seconds the shortest of those times: a peak is no overload, a delay that does not
+  go away is. Where that is longer than it may be, a share of what is new is refused, such
+  that the rest can be served in time: half where it is twice as long.
+- **The line.** Openings and pages of history are dear, and a restart makes everybody want
+  them at once. So many are asked of the store at a time, and the others wait in the order
+  in which they came; deliveries pass by them. So a mass of clients comes back as fast as
+  the store can serve it, and holds no more pages in memory than are under way.
+
+What was let in is served: acks, and sessions that are open, are never refused here.
+"""
+
+import asyncio
+from asyncio import Future
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from pushd.bounds import Bound, come_back_later
+
+T = TypeVar("T")
+
+WINDOW = 2.0
+"""Seconds in which a delay has to go away for a moment."""
+AT_ONCE = 128
+"""Openings and pages that are asked of the store at a time."""
+
+
+class Admission:
+    """Whether something new can be served in time.
+
+    Args:
+        bound: The delay, in milliseconds, beyond which not all can be.
+    """
+
+    def __init__(self, bound: Bound) -> None:
+        self._bound = bound
+        self._since: float | None = None
+        # When each was measured, and the delay; what a later one undercuts is dropped.
+        self._delays: deque[tuple[float, float]] = deque()
+
+    def measured(self, delay: float, now: float) -> None:
+        """Take how long a call took, or takes already, in seconds.
+
+        Args:
+            delay: The seconds.
+            now: When that was, on a clock that only goes forward.
+        """
+        delays = self._delays
+        if self._since is None:
+            self._since = now
+        while delays and delays[-1][1] >= delay:
+            delays.pop()
+        delays.append((now, delay))
+        while delays[0][0] <= now - WINDOW:
+            delays.popleft()
+        whole = now - self._since >= WINDOW
+        self._bound.held = round(delays[0][1] * 1000) if whole else 0
+
+    def refuses(self, chance: float) -> bool:
+        """Decide about something new.
+
+        Args:
+            chance: A random number from 0 to 1.
+        """
+        bound = self._bound
+        if bound.held <= bound.most or chance >= 1 - bound.most / bound.held:
+            return False
+        bound.turned_away += 1
+        return True
+
+
+class Line:
+    """Those who want something dear of the store.
+
+    Args:
+        bound: How many there may be, those whose turn it is included.
+        at_once: Whose turn it is at a time.
+    """
+
+    def __init__(self, bound: Bound, at_once: int = AT_ONCE) -> None:
+        self._bound = bound
+        self._free = at_once
+        self._waiting: deque[tuple[Callable[[], Future[Any]], Future[Any]]] = deque()
+
+    def run(self, call: Callable[[], Future[T]]) -> Future[T]:
+        """Call when it is time.
+
+        Returns:
+            What the call will have returned; it fails with `Overloaded` if too many wait.
+        """
+        if not self._bound.take():
+            refused: Future[T] = asyncio.get_running_loop().create_future()
+            refused.set_exception(come_back_later("Too many clients come back at once."))
+            refused.exception()  # asked for, so a dropped future is no complaint in the log
+            return refused
+        if self._free:
+            return self._begin(call)
+        later: Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((call, later))
+        return later
+
+    def _begin(self, call: Callable[[], Future[T]]) -> Future[T]:
+        self._free -= 1
+        answer = call()
+        answer.add_done_callback(self._end)
+        return answer
+
+    def _end(self, answer: Future[Any]) -> None:
+        """Give the turn to the next, whatever came of this one."""
+        self._free += 1
+        self._bound.give()
+        if self._waiting:
+            call, later = self._waiting.popleft()
+            self._begin(call).add_done_callback(partial(_pass_on, later))
+
+
+def _pass_on(later: Future[Any], answer: Future[Any]) -> None:
+    """Answer who waited, unless it waits no more."""
+    if later.done():
+        return
+    if answer.cancelled():
+        later.cancel()
+    elif error := answer.exception():
+        later.set_exception(error)
+    else:
+        later.set_result(answer.result())

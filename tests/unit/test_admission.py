@@ -1,0 +1,135 @@
+"""Admission: what is let in when not all can be served in time, and in which order."""
+
+import asyncio
+from asyncio import Future
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushd.admission import WINDOW, Admission, Line
+from pushd.bounds import Bound
+from pushd.errors import Overloaded, StoreUnavailable
+
+NOW = 1000.0
+
+
+def measured(*delays: float, every: float = 0.2) -> Admission:
+    """Return what an admission makes of delays, measured one after the other."""
+    admission = Admission(Bound("delay_ms", 500))
+    for n, delay in enumerate(delays):
+        admission.measured(delay, NOW + n * every)
+    return admission
+
+
+def share(admission: Admission) -> float:
+    """Tell which share of what is new it refuses."""
+    return sum(admission.refuses(chance / 1000) for chance in range(1000)) / 1000
+
+
+def test_in_time_nothing_is_refused() -> None:
+    """Neither before anything was measured nor while calls are quick."""
+    assert share(measured()) == 0
+    assert share(measured(*[0.4] * 50)) == 0
+
+
+def test_a_delay_that_stays_refuses_a_share() -> None:
+    """As much as is too much: half at twice the delay, most at ten times."""
+    assert share(measured(*[1.0] * 50)) == pytest.approx(0.5, abs=0.01)
+    assert share(measured(*[5.0] * 50)) == pytest.approx(0.9, abs=0.01)
+
+
+def test_a_peak_is_no_overload() -> None:
+    """One quick answer in the window, and all are let in."""
+    assert share(measured(*[9.0] * 9, 0.1, *[9.0] * 9)) == 0
+    assert share(measured(*[9.0] * 5)) == 0
+
+
+def test_when_the_delay_is_gone_all_are_let_in_at_once() -> None:
+    """The first quick answer ends it."""
+    assert share(measured(*[9.0] * 50, 0.01)) == 0
+
+
+@given(st.lists(st.floats(0, 10), min_size=11, max_size=60))
+def test_the_delay_is_the_least_of_the_window(delays: list[float]) -> None:
+    """Whatever was measured, in whatever order."""
+    bound = Bound("delay_ms", 500)
+    admission = Admission(bound)
+    for n, delay in enumerate(delays):
+        admission.measured(delay, NOW + n * 0.25)
+    lately = delays[-int(WINDOW / 0.25) :]
+
+    assert bound.held == round(min(lately) * 1000)
+
+
+class Store:
+    """Answers calls when the test says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+        self.answers: list[Future[int]] = []
+
+    def call(self, number: int) -> Future[int]:
+        """Take a call."""
+        self.calls.append(number)
+        self.answers.append(asyncio.get_running_loop().create_future())
+        return self.answers[-1]
+
+
+async def turns() -> None:
+    """Let the event loop do what is due, and what follows from that."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_so_many_are_asked_at_a_time_and_the_others_in_their_order() -> None:
+    """Each answer lets the next one pass, also one that is an error."""
+    store, bound = Store(), Bound("catchups", 100)
+    line = Line(bound, at_once=2)
+    results = [line.run(partial(store.call, n)) for n in range(5)]
+    assert store.calls == [0, 1]
+    assert bound.held == 5
+    store.answers[1].set_exception(StoreUnavailable())
+    with pytest.raises(StoreUnavailable):
+        await results[1]
+    await turns()
+    assert store.calls == [0, 1, 2]
+    for number in (0, 2):
+        store.answers[number].set_result(number)
+        assert await results[number] == number
+        await turns()
+    assert store.calls == [0, 1, 2, 3, 4]
+    for number in (3, 4):
+        store.answers[number].set_result(number)
+        assert await results[number] == number
+    await turns()
+    assert bound.held == 0
+
+
+async def test_who_waits_no_more_holds_nobody_up() -> None:
+    """One that was cancelled in the line, or while it was its turn."""
+    store, bound = Store(), Bound("catchups", 100)
+    line = Line(bound, at_once=1)
+    results = [line.run(partial(store.call, n)) for n in range(3)]
+    results[1].cancel()
+    results[0].cancel()
+    await turns()
+    store.answers[1].set_result(1)
+    await turns()
+    store.answers[2].set_result(2)
+    assert await results[2] == 2
+
+
+async def test_a_line_has_an_end() -> None:
+    """One more is told to come back; when somebody is served there is room again."""
+    store, bound = Store(), Bound("catchups", 2)
+    line = Line(bound, at_once=1)
+    results = [line.run(partial(store.call, n)) for n in range(3)]
+    with pytest.raises(Overloaded):
+        await results[2]
+    store.answers[0].set_result(0)
+    await results[0]
+    await turns()
+    assert not line.run(partial(store.call, 3)).done()
+    assert bound.turned_away == 1
