@@ -72,7 +72,6 @@ async def test_only_its_own_files_are_shown(there: httpx2.AsyncClient, name: str
         None,
         "",
         "Admin",
-        "Admin ",
         f"Bearer {TOKEN}",
         f"Admin {TOKEN}x",
         f"Admin {TOKEN[:-1]}",
