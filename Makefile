@@ -7,6 +7,7 @@ READY := .venv/.ready
 NPM := tests/e2e/npm
 PACKAGES := $(NPM)/node_modules/.ready
 CLIENT := js/dist/index.js
+BUNDLE := pushd/web/playground/client.js
 PYTHON2 ?= python2.7
 WSTEST := build/autobahn/bin/wstest
 # Tests wait for servers more than they compute, so three at a time keep two cores busy.
@@ -17,7 +18,7 @@ PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 unexport PIP_FIND_LINKS UV_FIND_LINKS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e packages js check format chaos bench bench-quick autobahn lock clean
+.PHONY: help setup run test e2e packages js playground check format chaos bench bench-quick autobahn lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-11s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +38,10 @@ packages: $(PACKAGES) ## install the npm packages that tests talk with; needs no
 
 js: $(CLIENT) ## build and test the TypeScript client; needs node
 	@npm test --prefix js --silent
+
+playground: js/node_modules/.ready ## bring the playground's client in step with js/; needs node
+	@js/node_modules/.bin/esbuild pushd/web/playground/client.ts --outfile=$(BUNDLE) \
+	  --bundle --minify --format=esm --target=es2022 --legal-comments=none --log-level=warning
 
 check: $(READY) ## lint, formatting, types
 	@$(BIN)/ruff check

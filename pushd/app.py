@@ -40,7 +40,7 @@ from pushd.web.deliver import Deliver
 from pushd.web.entrance import Entrance
 from pushd.web.health import Live, Ready, ShowMetrics
 from pushd.web.messages import GetMessages, PostAcks
-from pushd.web.pages import Page
+from pushd.web.pages import PLAYGROUND, Page
 from pushd.web.parts import Parts
 from pushd.web.policy import PolicyOf
 from pushd.web.problems import Problems
@@ -78,6 +78,7 @@ def create_app(settings: Settings, *, store_url: str | None = None) -> Starlette
             Route("/health/ready", Ready(), methods=["GET"]),
             Route("/metrics", ShowMetrics(), methods=["GET"]),
             *_admin(settings, recent),
+            *(Page("/playground", PLAYGROUND).routes() if settings.playground else ()),
         ],
         lifespan=_lifespan(settings, store_url, recent),
         origins=_origins(settings),

@@ -1,8 +1,9 @@
 """The demo: a server, and beside it a Gaia hub and two people, to see what passes through.
 
-It is the server of `serve.py`, whole and unchanged. What it shows it hears as one more
-listener of its hub, so that the demo sees what every session sees, and no more. The Gaia
-hub runs in a thread of its own; it keeps what the people write, and knows their names.
+It is the server of `serve.py`, whole and unchanged but for the playground's page. What it
+shows it hears as one more listener of its hub, so that the demo sees what every session
+sees, and no more. In threads of their own run the Gaia hub, which keeps what the people
+write and knows their names, and another server, for Bob to change to.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ import uvicorn
 from rich.console import Console
 from rich.text import Text
 from starlette.applications import Starlette
+from starlette.routing import Route
 
 from pushd import logs, ports, serve
 from pushd.app import create_app
@@ -37,11 +39,16 @@ from pushd.logs import printable
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Message, Overflow, StoredMessage, decode
 from pushd.settings import Settings
+from pushd.web.http import Http
+from pushd.web.pages import PLAYGROUND, Page
 from pushd.web.parts import Parts
+from pushd.web.playground.people import Cast, Player, ShowPeople
+from pushd.web.stream import Stream
 
 HOST = "127.0.0.1"
 PORT = 8480
 HUB_PORT = 8481
+OTHER_PORT = 8482
 PORTS_TRIED = 100
 WIDTH = 40
 """Columns of the line about a delivery that say whose it is."""
@@ -77,19 +84,30 @@ def demo(directory: Path | None, port: int | None) -> None:
         _place(directory) as place,
         _listen(port, console) as listener,
         _listen_hub(place) as hub_listener,
+        _listen_beside(OTHER_PORT) as other_listener,
     ):
         hub = DevHub(place / "devhub", url=ports.url(hub_listener))
-        settings = Settings.read(
-            {},
-            port=listener.getsockname()[1],
-            data_dir=place / "store",
-            names_api=hub.url,
-            dev_hosts=(urlsplit(hub.url).netloc, f"{HOST}:{listener.getsockname()[1]}"),
-            drain_seconds=1,  # whoever plays with it does not want to wait
+        urls = [ports.url(one) for one in (hub_listener, listener, other_listener)]
+        settings, other = (
+            Settings.read(
+                {},
+                port=one.getsockname()[1],
+                data_dir=place / name,
+                names_api=hub.url,
+                dev_hosts=tuple(urlsplit(url).netloc for url in urls),
+                drain_seconds=1,  # whoever plays with it does not want to wait
+            )
+            for one, name in ((listener, "store"), (other_listener, "other-store"))
         )
-        with serve.store(settings) as store_url, _running(hub, hub_listener):
+        with (
+            serve.store(settings) as store_url,
+            serve.store(other) as other_url,
+            _running(hub.app, hub_listener),
+            _running(create_app(other, store_url=other_url), other_listener),
+        ):
             people = settle(place, hub, settings)
             app = create_app(settings, store_url=store_url)
+            app.router.routes += playground(people, hub, settings, other)
             observe(app, people, console)
             started = partial(greet, console, place, settings.public_url, hub.url)
             serve.run(settings, store_url, listener, started=started, app=app)
@@ -111,6 +129,8 @@ def greet(console: Console, place: Path, url: str, hub_url: str) -> None:
     console.print(f"    {shlex.join(listen)}\n", style="green", soft_wrap=True)
     console.print("To send to him as Alice, paste into a third:\n")
     console.print(f"    {shlex.join(send)}\n", style="green", soft_wrap=True)
+    console.print("Or see both of them, and the server between them, in a browser:\n")
+    console.print(f"    {url}/playground\n", style="green", soft_wrap=True)
     console.print("Deliveries show below, as the server sees them. Ctrl-C stops it.\n")
 
 
@@ -150,24 +170,37 @@ async def _publish(key: PrivateKey, account: Account) -> None:
 
 
 @contextmanager
-def _running(hub: DevHub, listener: socket) -> Iterator[None]:
-    """Run a Gaia hub in a thread, which is over when the block is."""
+def _running(app: Starlette, listener: socket) -> Iterator[None]:
+    """Run a Gaia hub, or a server, in a thread, which is over when the block is."""
     config = uvicorn.Config(
-        hub.app,
-        ws="none",
-        lifespan="off",
+        app,
+        http=Http,
+        ws=Stream,
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=2,
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([listener],), name="devhub")
+    thread = threading.Thread(target=server.run, args=([listener],), name="beside")
     thread.start()
     try:
         yield
     finally:
         server.should_exit = True
         thread.join()
+
+
+def playground(
+    people: Sequence[Person], hub: DevHub, settings: Settings, other: Settings
+) -> list[Route]:
+    """Return the routes of the page on which these people write to each other."""
+    servers = (settings.public_url, other.public_url)
+    alice, bob = (Player(one.name, one.key.to_hex(), servers[0]) for one in people)
+    cast = Cast(alice, bob, APP, hub.url, servers, settings.dev_hosts)
+    show = ShowPeople(cast, urlsplit(settings.public_url).netloc)
+    sockets = [server.replace("http", "ws", 1) for server in servers]
+    page = Page("/playground", PLAYGROUND, connect=" ".join((hub.url, *servers, *sockets)))
+    return [Route("/playground/people", show, methods=["GET"]), *page.routes()]
 
 
 # --- watching ------------------------------------------------------------------------
@@ -283,10 +316,15 @@ def _listen_hub(place: Path) -> socket:
     """Listen where the hub was before, for messages that are there say so."""
     path = _key_path(place, NAMES[0])
     before = urlsplit(read_account(path).hub or "").port if path.exists() else None
-    for candidate in (before or HUB_PORT, *range(HUB_PORT, HUB_PORT + PORTS_TRIED)):
+    return _listen_beside(before or HUB_PORT, *range(HUB_PORT, HUB_PORT + PORTS_TRIED))
+
+
+def _listen_beside(first: int, *others: int) -> socket:
+    """Listen on the first of these ports that is free, or on any that is."""
+    for candidate in (first, *others, 0):
         with suppress(ConfigurationError):
             return ports.claim(HOST, candidate)
-    raise ConfigurationError(f"No port is free for a Gaia hub from {HUB_PORT} on.")
+    raise ConfigurationError("No port is free.")
 
 
 def _command() -> list[str]:

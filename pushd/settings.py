@@ -194,6 +194,10 @@ class Settings(BaseModel):
     """Opens the operator's page, `/admin`, to whoever knows it; 32 characters or more.
     Unset: there is no such page. Better a variable than a flag, which others may see."""
 
+    playground: bool = False
+    """Whether `/playground` is served: a page on which two people, whom it makes up itself,
+    write to each other over this server."""
+
     log_format: Literal["text", "json"] = "text"
     """How log lines look: `text` for people, `json` for machines."""
 

@@ -24,7 +24,8 @@ PANELS: Mapping[str, tuple[str, ...]] = {
     ),
     "Names": ("names_api", "bns_api", "names_file", "dev_hosts", "lookups"),
     "Running": (
-        *("workers", "notice_seconds", "drain_seconds", "ping_interval", "admin_token"),
+        *("workers", "notice_seconds", "drain_seconds", "ping_interval"),
+        *("admin_token", "playground"),
         *("log_format", "log_level"),
     ),
 }

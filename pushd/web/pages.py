@@ -17,6 +17,8 @@ from pushd.web.exchange import answer
 SHARED = tuple(map(Path(__file__).with_name, ("look.css", "icon.svg")))
 """What all pages have of their looks."""
 
+PLAYGROUND = Path(__file__).with_name("playground")
+
 MEDIA_TYPES = {
     ".html": b"text/html; charset=utf-8",
     ".css": b"text/css; charset=utf-8",
