@@ -10,8 +10,8 @@ export { type Letter, letterUrl, openLetter, sealLetter } from './client/letter.
 export { NotYet } from './client/listeners.ts';
 export { type ListenOptions, Receiver, type ReceiverOptions } from './client/receiver.ts';
 export { Sender, type SenderOptions, type SendOptions } from './client/sender.ts';
-export type { Connection, Open, Peer, Way } from './client/transports/connection.ts';
-export { waysOf } from './client/transports/ways.ts';
+export { type Connection, only, type Open, type Peer, type Way, type Ways } from './client/transports/connection.ts';
+export { Choice, waysOf } from './client/transports/ways.ts';
 export { websockets } from './client/transports/websocket.ts';
 export {
   type Content,

@@ -91,6 +91,7 @@ export class Session implements Connection {
   send(frame: ClientFrame): void {
     this.#mailbox.heard.push(frame);
     if (frame.type === 'hello') this.#greet(frame.after);
+    else if (frame.type === 'ping') this.say({ type: 'pong' });
     else if (frame.type === 'ack') {
       const removed = this.#mailbox.remove(frame);
       this.say({ type: 'acked', ref: frame.ref!, removed });

@@ -4,6 +4,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { NotHandled, NotYet, type Received } from '../src/client/listeners.ts';
 import { Receiver, type ReceiverOptions } from '../src/client/receiver.ts';
 import { MemoryStore } from '../src/client/store.ts';
+import { only } from '../src/client/transports/connection.ts';
 import { PrivateKey } from '../src/identity/keys.ts';
 import { Mailbox } from './mailbox.ts';
 
@@ -12,7 +13,7 @@ const server = 'https://push.example';
 
 /** Makes a receiver that is connected to a mailbox. */
 function receiverOf(mailbox: Mailbox, options: Partial<ReceiverOptions<unknown>> = {}) {
-  return new Receiver(key, { server, tabs: false, ways: [mailbox.way], ...options });
+  return new Receiver(key, { server, tabs: false, ways: only(mailbox.way), ...options });
 }
 
 const until = (condition: () => boolean) =>
@@ -206,26 +207,6 @@ describe('a receiver', () => {
     await until(() => receiver.state.is === 'live');
     expect(frames[0]).toBe('out {"type":"hello","token":"…"}');
     expect(frames[1]).toMatch(/^in \{"type":"welcome"/);
-    await receiver.stop();
-  });
-
-  test('goes another way where the first leads nowhere, and back once that was over', async () => {
-    const mailbox = new Mailbox();
-    const nowhere = new Mailbox();
-    nowhere.refuses = 1006;
-    const ways = [
-      nowhere.way,
-      { ...mailbox.way, name: 'events' } as const,
-      { ...mailbox.way, name: 'polling' } as const,
-    ];
-    const receiver = receiverOf(mailbox, { ways });
-    receiver.listen(() => {});
-    void receiver.start();
-    await until(() => receiver.state.is === 'live');
-    expect(receiver.state.way).toBe('events');
-    expect(nowhere.connections).toBe(1);
-    [...mailbox.open][0]!.end(1006);
-    await until(() => nowhere.connections === 2);
     await receiver.stop();
   });
 });

@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Receiver, type ReceiverOptions } from '../src/client/receiver.ts';
 import { MemoryStore } from '../src/client/store.ts';
+import { only } from '../src/client/transports/connection.ts';
 import { PrivateKey } from '../src/identity/keys.ts';
 import { Mailbox } from './mailbox.ts';
 
@@ -44,7 +45,7 @@ afterEach(async () => {
 /** Opens a tab that listens, and keeps the payloads it was shown. */
 function tab(wanted = (_: string) => true, options: Partial<ReceiverOptions<unknown>> = {}) {
   const server = 'https://push.example';
-  const receiver = new Receiver(key, { server, store, ways: [mailbox.way], ...options });
+  const receiver = new Receiver(key, { server, store, ways: only(mailbox.way), ...options });
   const payloads: string[] = [];
   receiver.listen(
     message => payloads.push(message.payload),

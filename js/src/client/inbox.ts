@@ -16,7 +16,7 @@
 import { CannotOpen, PushdError, Unproven } from '../errors.ts';
 import type { PrivateKey } from '../identity/keys.ts';
 import type { Directory } from '../resolvers/directory.ts';
-import { type Fetcher, FetchFailed } from '../resolvers/fetcher.ts';
+import { type Fetcher, FetchFailed, fetchText } from '../resolvers/fetcher.ts';
 import { seconds } from './clock.ts';
 import { type Envelope, openSealed } from './envelope.ts';
 import type { Handled } from './handled.ts';
@@ -108,7 +108,7 @@ export class Inbox {
     if (wait) throw new NotYet(wait, away);
     let letter: string | undefined;
     try {
-      letter = await this.#options.fetcher.get(url, MAX_LETTER);
+      letter = await fetchText(this.#options.fetcher, url, MAX_LETTER);
     } catch (error) {
       if (!(error instanceof FetchFailed)) throw error;
       throw new NotYet(this.#silent.failed(bucket), away);

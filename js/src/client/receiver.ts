@@ -31,7 +31,7 @@ import {
 import { type State, stateOf } from './state.ts';
 import { MemoryStore, type Store } from './store.ts';
 import { Tabs } from './tabs.ts';
-import type { Way } from './transports/connection.ts';
+import { only, type Ways } from './transports/connection.ts';
 import { Stream } from './transports/stream.ts';
 import { websockets } from './transports/websocket.ts';
 import { watch } from './wake.ts';
@@ -74,8 +74,8 @@ export interface ReceiverOptions<C> extends ListenOptions {
   listeners?: Listeners<C> | undefined;
   /** Called before this tab, of several, begins to lead; it waits for that. */
   begin?: (() => Promise<unknown>) | undefined;
-  /** The ways to the server, the best one first; a websocket alone if left out. */
-  ways?: Way[] | undefined;
+  /** The ways to the server; a websocket alone if left out. */
+  ways?: Ways | undefined;
   /** Name the owner claims, by which a server may find the owner's contact document. */
   name?: string | undefined;
   /** Web origin the name belongs to; needed with a name. */
@@ -133,7 +133,7 @@ export class Receiver<C = unknown> {
         server: this.server,
         credentials: new Credentials(key, { audience, scope: 'receive', lifetime, name, app, clock }),
         store: options.store ?? new MemoryStore(),
-        ways: options.ways ?? [{ name: 'websocket', open: websockets(globalThis.WebSocket) }],
+        ways: options.ways ?? only({ name: 'websocket', open: websockets(globalThis.WebSocket) }),
       },
       {
         arrived: (id, message) =>

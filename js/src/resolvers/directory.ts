@@ -15,7 +15,7 @@ import { BTC_ADDR, type PublicKey } from '../identity/keys.ts';
 import { bucketAddress, type Form, formOf, validateApp } from '../identity/names.ts';
 import { KEY_FILES, MAX_KEY_FILE, readPublishedKey } from '../identity/published.ts';
 import { Cache, Outdated } from './cache.ts';
-import { type Fetcher, FetchFailed } from './fetcher.ts';
+import { type Fetcher, FetchFailed, fetchText } from './fetcher.ts';
 
 /** Who a name is, for one app. */
 export interface Identity {
@@ -183,7 +183,7 @@ const bucketNames: Source = async name => ({
 /** Fetches a file; undefined if there is none. Throws `resolver_unavailable`. */
 export async function fetchFile(fetcher: Fetcher, url: string, limit: number) {
   try {
-    return await fetcher.get(url, limit);
+    return await fetchText(fetcher, url, limit);
   } catch (error) {
     if (!(error instanceof FetchFailed)) throw error;
     throw unavailable();

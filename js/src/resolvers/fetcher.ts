@@ -44,18 +44,6 @@ export class Fetcher {
     return secure && !PRIVATE.test(hostname);
   }
 
-  /** Fetches the text of a file; undefined if there is none. Throws `FetchFailed`. */
-  async get(url: string, limit: number): Promise<string | undefined> {
-    const response = await this.ask(url, {}, limit);
-    if (response.status === 404 || response.status === 410) return undefined;
-    if (response.status !== 200 || !response.body) throw new FetchFailed();
-    try {
-      return fromUtf8(response.body);
-    } catch {
-      throw new FetchFailed();
-    }
-  }
-
   /** Asks a place nobody vouches for; the body is undefined where it is longer than `limit`. */
   async ask(url: string, asked: RequestInit, limit: number, seconds = SECONDS): Promise<Answer> {
     if (!this.allows(url)) throw new FetchFailed();
@@ -78,6 +66,22 @@ export class Fetcher {
       clearTimeout(timer);
       ending.abort();
     }
+  }
+}
+
+/** Fetches the text of a file; undefined if there is none. Throws `FetchFailed`. */
+export async function fetchText(
+  fetcher: Fetcher,
+  url: string,
+  limit: number,
+): Promise<string | undefined> {
+  const { status, body } = await fetcher.ask(url, {}, limit);
+  if (status === 404 || status === 410) return undefined;
+  if (status !== 200 || !body) throw new FetchFailed();
+  try {
+    return fromUtf8(body);
+  } catch {
+    throw new FetchFailed();
   }
 }
 

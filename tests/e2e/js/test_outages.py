@@ -83,6 +83,8 @@ async def test_a_restart(
     async with behind(proxy, store_url, devhub):
         heard = [(await grace.hears())["content"] for _ in sending]
         await asyncio.gather(*sending)
+        # A server that was away is no reason to do without a websocket.
+        await grace.hears("state", **{"is": "live", "way": "websocket"})
 
     assert heard == [f"Message {number}" for number in range(3)]
     assert await frank.call("queued") == []

@@ -3,9 +3,6 @@
  *
  * The session decides, this file carries out. What the server says is answered at once;
  * what the listeners say is gathered for a moment, so that one ack goes for many messages.
- *
- * Of the ways to connect the first one counts. Where it brings not a single frame, the next
- * one gets its turn, and once that has worked and is over, the first one again.
  */
 
 import * as CloseCode from '../../protocol/codes.ts';
@@ -19,7 +16,7 @@ import { pause, seconds } from '../clock.ts';
 import type { Credentials } from '../credentials.ts';
 import { asError, type Recipient } from '../listeners.ts';
 import type { Store } from '../store.ts';
-import type { Connection, Peer, Way } from './connection.ts';
+import type { Connection, Peer, Ways } from './connection.ts';
 
 /** Milliseconds between two looks at the clock. */
 const TICK = 1000;
@@ -57,8 +54,8 @@ export interface StreamOptions {
   window?: number | undefined;
   /** Name under which a newer session replaces this one. */
   device?: string | undefined;
-  /** The ways to connect, the best one first. */
-  ways: Way[];
+  /** The ways to the server. */
+  ways: Ways;
 }
 
 /** Brings the messages of one mailbox from one server. */
@@ -68,7 +65,6 @@ export class Stream implements Recipient {
   readonly #name: string;
   #session: ClientSession;
   #connection: Connection | undefined;
-  #way = 0;
   #hurry = new AbortController();
   #soon: ReturnType<typeof setTimeout> | undefined;
   #gathered = 0;
@@ -97,7 +93,7 @@ export class Stream implements Recipient {
 
   /** The name of the way that is taken to the server. */
   get way(): string {
-    return this.#options.ways[this.#way]?.name ?? '';
+    return this.#options.ways.way.name;
   }
 
   /**
@@ -204,6 +200,7 @@ export class Stream implements Recipient {
 
   #tick(): void {
     this.#session.tick(seconds());
+    if (this.#options.ways.isTime()) this.#session.reopen();
     this.#pump();
   }
 
@@ -278,6 +275,8 @@ export class Stream implements Recipient {
     this.#freshToken ||= newToken;
     await pause(delay, this.#hurry.signal);
     if (!this.#running || session !== this.#session) return;
+    const { ways, server } = this.#options;
+    const { way } = ways;
     let spoke = false;
     let connection: Connection | undefined;
     const mine = () => connection !== undefined && this.#connection === connection;
@@ -294,7 +293,7 @@ export class Stream implements Recipient {
       closed: (code, reason, retryAfter) => {
         if (!mine()) return;
         this.#connection = undefined;
-        this.#turn(spoke, code);
+        ways.over(server, way, spoke, code);
         this.#closed(code, reason, retryAfter);
       },
     };
@@ -306,20 +305,12 @@ export class Stream implements Recipient {
       this.#pump();
     };
     try {
-      const way = this.#options.ways[this.#way];
-      this.#connection = connection = way?.open(this.#options.server, peer, opened);
+      this.#connection = connection = way.open(server, peer, opened);
     } catch {
       // A page may not be allowed to connect there in this way.
-      this.#turn(false, CloseCode.ABNORMAL);
+      ways.over(server, way, false, CloseCode.ABNORMAL);
       this.#closed(CloseCode.ABNORMAL);
     }
-  }
-
-  /** Chooses the way of the next connection: the next one after one that led nowhere. */
-  #turn(spoke: boolean, code: number): void {
-    // Any other code is a word of the server, so that it can be reached this way.
-    if (code !== CloseCode.ABNORMAL && code !== CloseCode.TIMEOUT) return;
-    this.#way = spoke ? 0 : (this.#way + 1) % this.#options.ways.length;
   }
 
   #closed(code: number, reason = '', retryAfter = 0): void {

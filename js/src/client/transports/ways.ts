@@ -1,12 +1,79 @@
-/** All ways to a server, for whoever wants to get there whatever stands between. */
+/**
+ * All ways to a server, for whoever wants to get there whatever stands between.
+ *
+ * The first way counts. Where it brings not a single frame, though the server answers, the next
+ * one gets its turn. When that is over, and now and then before, the first is tried again.
+ */
 
-import type { Way } from './connection.ts';
+import * as CloseCode from '../../protocol/codes.ts';
+import { seconds } from '../clock.ts';
+import type { Way, Ways } from './connection.ts';
 import { events } from './events.ts';
 import { polling } from './polling.ts';
 import { type WebSocketClass, websockets } from './websocket.ts';
 
+/** Seconds after which a better way is tried again; twice as many later. */
+const AGAIN = 300;
+const AGAIN_AT_MOST = 3600;
+/** Seconds a server has to answer at all. */
+const ANSWER = 5;
+
+/** Chooses among several ways, the best one first. */
+export class Choice implements Ways {
+  readonly #ways: Way[];
+  #at = 0;
+  #pause = AGAIN;
+  #due = 0;
+
+  constructor(ways: Way[]) {
+    this.#ways = ways;
+  }
+
+  get way(): Way {
+    return this.#ways[this.#at] as Way;
+  }
+
+  over(server: string, way: Way, spoke: boolean, code: number): void {
+    const at = this.#ways.indexOf(way);
+    if (spoke && !at) this.#pause = AGAIN;
+    // Any other code is a word of the server, so that it can be reached this way.
+    if (code !== CloseCode.ABNORMAL && code !== CloseCode.TIMEOUT) return;
+    if (spoke) this.#at = 0;
+    else void this.#goOn(server, at);
+  }
+
+  /** Goes on to the next way, unless it is the server that is away. */
+  async #goOn(server: string, at: number): Promise<void> {
+    const next = (at + 1) % this.#ways.length;
+    this.#at = (await answers(server)) ? next : 0;
+    this.#due = seconds() + this.#pause;
+  }
+
+  isTime(): boolean {
+    if (!this.#at || seconds() < this.#due) return false;
+    this.#at = 0;
+    this.#pause = Math.min(AGAIN_AT_MOST, 2 * this.#pause);
+    return true;
+  }
+}
+
+/** Tells whether a server answers a plain request. */
+async function answers(server: string): Promise<boolean> {
+  const slow = new AbortController();
+  const timer = setTimeout(() => slow.abort(), ANSWER * 1000);
+  try {
+    const asked = { signal: slow.signal, cache: 'no-store', credentials: 'omit' } as const;
+    return (await fetch(`${server}/.well-known/pushd`, asked)).ok;
+  } catch {
+    return false;
+  } finally {
+    clearTimeout(timer);
+    slow.abort();
+  }
+}
+
 /**
- * Returns the ways to a server, the best one first.
+ * Returns the ways to a server.
  *
  * @param told One way alone, or `auto` for all; the class of websockets where the system has
  *   none of its own.
@@ -14,12 +81,12 @@ import { type WebSocketClass, websockets } from './websocket.ts';
 export function waysOf(told: {
   way?: 'auto' | Way['name'] | undefined;
   webSocket?: WebSocketClass | undefined;
-}): Way[] {
+}): Ways {
   const { way = 'auto', webSocket = globalThis.WebSocket } = told;
   const ways: Way[] = [
     { name: 'events', open: events },
     { name: 'polling', open: polling },
   ];
   if (webSocket) ways.unshift({ name: 'websocket', open: websockets(webSocket) });
-  return way === 'auto' ? ways : ways.filter(({ name }) => name === way);
+  return new Choice(ways.filter(({ name }) => way === 'auto' || name === way));
 }
