@@ -219,13 +219,21 @@ async def test_event_streams_count_as_sessions(
 # --- the end -------------------------------------------------------------------------
 
 
+async def test_a_client_is_told_before_its_token_ends(
+    http: httpx2.AsyncClient, bob: Person
+) -> None:
+    """A minute before, so that it may come with a new one."""
+    ends_soon = bob.receive(lifetime=50.0)
+    async with reading_events(http, bob, headers=ends_soon) as stream:
+        assert (await stream.next("expiring"))["at"] > 0
+
+
 async def test_the_stream_ends_with_its_token(
     http: httpx2.AsyncClient, bob: Person
 ) -> None:
-    """Warned before, told at the end, and free to come back with a new token."""
+    """It says so, and the client is free to come back with a new token."""
     ends_soon = bob.receive(lifetime=3.0)
     async with reading_events(http, bob, headers=ends_soon) as stream:
-        assert (await stream.next("expiring"))["at"] > 0
         closing = await stream.next("closing")
         assert (closing["reason"], closing["reconnect"]) == ("token_expired", True)
         assert await stream.ended()
