@@ -107,7 +107,8 @@ class Subscriptions:
         """Unsubscribe; what arrives from now on is not told."""
         if self._mailboxes.pop(channel_of(mailbox).encode(), None) is not None:
             self._unconfirmed.pop(mailbox, None)
-            self._done(mailbox, StoreUnavailable())
+            if mailbox in self._waiters:
+                self._done(mailbox, StoreUnavailable())
             self._change(mailbox, wanted=False)
 
     def _change(self, mailbox: str, *, wanted: bool) -> None:

@@ -27,7 +27,12 @@ PATH = b"/v1/deliveries"
 MAX_BODY = 64 * 1024
 """Bytes of the largest body that comes this way; uvicorn gathers no more without asking."""
 
-_STATUS = {status.value: f"HTTP/1.1 {status} {status.phrase}\r\n" for status in HTTPStatus}
+_STATUS = {
+    status.value: b"HTTP/1.1 %d %b\r\n%b"
+    % (status, status.phrase.encode(), b"".join(b"%b: %b\r\n" % field for field in ANY))
+    for status in HTTPStatus
+}
+"""How an answer begins, by its status."""
 
 
 class Connection(Protocol):
@@ -155,8 +160,8 @@ class Express:
         if connection is None or connection.transport.is_closing():
             return
         status, body, headers, media_type = answer
-        head = [_STATUS[status].encode()]
-        for name, value in (*connection.server_state.default_headers, *headers, *ANY):
+        head = [_STATUS[status]]
+        for name, value in (*connection.server_state.default_headers, *headers):
             head += (name, b": ", value, b"\r\n")
         if not self.keep_alive:
             head.append(b"connection: close\r\n")
