@@ -15,6 +15,8 @@ export class Mailbox {
   readonly heard: ClientFrame[] = [];
   /** What becomes of a connection: undefined opens it, a code closes it at once. */
   refuses: number | undefined;
+  /** Whether it answers nothing, as one that is not there any more. */
+  isSilent = false;
   #seq = 0;
 
   /** The way to it. */
@@ -90,6 +92,7 @@ export class Session implements Connection {
 
   send(frame: ClientFrame): void {
     this.#mailbox.heard.push(frame);
+    if (this.#mailbox.isSilent) return;
     if (frame.type === 'hello') this.#greet(frame.after);
     else if (frame.type === 'ping') this.say({ type: 'pong' });
     else if (frame.type === 'ack') {

@@ -76,7 +76,7 @@ describe('a queue', () => {
     const first = page();
     void first.add(draft('a'));
     await vi.advanceTimersByTimeAsync(0);
-    await first.stop();
+    first.stop();
     online = true;
     const second = page();
     const sent: Sent[] = [];

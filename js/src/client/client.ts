@@ -380,7 +380,7 @@ export class Client {
     await this.#started;
     clearInterval(this.#keeper);
     this.#unwatch();
-    await this.#queue?.stop();
+    this.#queue?.stop();
     await this.#servers.stop();
     await this.#save();
   }

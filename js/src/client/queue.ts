@@ -9,7 +9,7 @@
 
 import { GaiaError, PushdError, Unreachable } from '../errors.ts';
 import { BACKOFF_BASE, BACKOFF_CAP } from '../protocol/session.ts';
-import { type Clock, hurry, pause } from './clock.ts';
+import { type Clock, pause } from './clock.ts';
 import { asError, Callbacks } from './listeners.ts';
 import type { Draft, Sent } from './outbox.ts';
 import type { Store } from './store.ts';
@@ -90,10 +90,9 @@ export class Queue {
     this.hurry();
   }
 
-  /** Pauses, and waits for what is under way. */
-  async stop(): Promise<void> {
+  /** Sends nothing more, nor tells other tabs; what is under way is tried again later. */
+  stop(): void {
     this.pause();
-    hurry();
     this.#tabs.close();
   }
 

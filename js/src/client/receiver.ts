@@ -15,7 +15,7 @@ import { StreamClosed } from '../protocol/commands.ts';
 import { MessageId } from '../protocol/ids.ts';
 import type { Message, Overflow, Read } from '../protocol/messages.ts';
 import { canonicalUrl } from '../protocol/urls.ts';
-import type { Clock } from './clock.ts';
+import { type Clock, pause } from './clock.ts';
 import { Credentials } from './credentials.ts';
 import {
   type Callback,
@@ -42,8 +42,8 @@ const OPENED_AHEAD = 8;
 const PUT_OFF = 1000;
 /** Milliseconds other tabs have to handle what this one's listeners declined. */
 const OTHERS_TIME = 10_000;
-/** Milliseconds listeners have to finish when the receiver stops, and then the server. */
-const GRACE = 5000;
+/** Seconds listeners have to finish when the receiver stops, and then the server. */
+const GRACE = 5;
 
 /** How to listen, the same for a `Receiver` and a `Client`. */
 export interface ListenOptions {
@@ -243,9 +243,11 @@ export class Receiver<C = unknown> {
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#arrivals = [];
-    await Promise.race([this.#working, new Promise(resolve => setTimeout(resolve, GRACE))]);
+    const finished = new AbortController();
+    void Promise.resolve(this.#working).finally(() => finished.abort());
+    await pause(GRACE, finished.signal);
     this.#stream.stop();
-    const timer = setTimeout(() => this.#over?.abort(), GRACE);
+    const timer = setTimeout(() => this.#over?.abort(), 1000 * GRACE);
     if (!this.#leading) this.#over?.abort();
     this.#mayRun();
     await this.#running;

@@ -12,7 +12,7 @@ type Posted = Record<string, unknown>;
 export class Tabs {
   readonly #name: string;
   readonly #locks: LockManager | undefined;
-  readonly #channel: BroadcastChannel | undefined;
+  #channel: BroadcastChannel | undefined;
 
   /**
    * @param name Of what is shared, the same in all tabs.
@@ -56,6 +56,7 @@ export class Tabs {
   /** Says and hears no more. */
   close(): void {
     this.#channel?.close();
+    this.#channel = undefined;
   }
 }
 

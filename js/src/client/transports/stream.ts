@@ -167,8 +167,8 @@ export class Stream implements Recipient {
     if (status.phase === 'waiting' && status.code === CloseCode.ABNORMAL) this.#hurry.abort();
     this.#tick();
     if (this.#connection && status.phase === 'live') {
-      this.#connection.send({ type: 'ping' });
       this.#probe ??= setTimeout(() => this.offline(), PROBE);
+      this.#connection.send({ type: 'ping' });
     }
   }
 
