@@ -125,7 +125,7 @@ class Page(Struct, frozen=True, gc=False):
 
 
 class Acknowledged(Struct, frozen=True, gc=False):
-    """How many messages an ack removed, and how many are left."""
+    """How many messages an ack removed, and how many are left; -1 if nobody counted."""
 
     removed: int
     unread: int
@@ -201,14 +201,20 @@ class Mailboxes(Protocol):
         """Tell the tail of each mailbox, None for one that is not there."""
 
     def acknowledge(
-        self, mailbox: str, what: Sequence[MessageId] | MessageId, *, origin: str = ""
+        self,
+        mailbox: str,
+        what: Sequence[MessageId] | MessageId,
+        *,
+        origin: str = "",
+        count: bool = True,
     ) -> Future[Acknowledged]:
         """Remove messages: these ids, or everything of an id's epoch up to that id.
 
         Idempotent; an id that is not there is no error. An `upto` of an older epoch
         removes what is left of that epoch up to it, one above the tail nothing. What was
-        removed is published as `acknowledged`, with `origin`. `UnknownMailbox` if the
-        mailbox is not there.
+        removed is published as `acknowledged`, with `origin`. Without `count` nobody counts
+        what is left, which is a fifth of the work. `UnknownMailbox` if the mailbox is not
+        there.
         """
 
     def policy(self, mailbox: str) -> Future[bytes]:

@@ -150,14 +150,15 @@ end
 -- past, odd, heavy, refusing, overflow  flags: the previous stretch has keys; there are
 --             exceptions to the chain; shares are counted; full; there is an overflow
 -- policy      0 none, 1 there is one, 2 one that allows somebody by name or key
+-- pure        the epoch of which all messages are, as far as that is known
 -- format      the format a release has to know to do no harm, 0 and 1 the first
-local STATE = '<c16dddddddddBBBBBBB'
-local SIZE = 16 + 9 * 8 + 7
+local STATE = '<c16dddddddddBBBBBBBd'
+local SIZE = 16 + 9 * 8 + 7 + 8
 
 -- The one mailbox at hand, in variables: a field of a table is several times as dear.
 local m_key, m_stream, m_changed, m_renewed
 local m_source, m_epoch, m_seq, m_latest, m_due, m_kept, m_count, m_bytes, m_stretch,
-  m_keys, m_past, m_odd, m_heavy, m_refusing, m_overflow, m_policy, m_format
+  m_keys, m_past, m_odd, m_heavy, m_refusing, m_overflow, m_policy, m_format, m_pure
 
 -- The packed states of the running call, by key; one command reads those of all its keys.
 local states
@@ -181,7 +182,7 @@ local function load(key)
   if #packed < SIZE then packed = packed .. string.rep('\0', SIZE - #packed) end
   m_key, m_stream, m_changed, m_renewed = key, key .. ':s', false, false
   m_source, m_epoch, m_seq, m_latest, m_due, m_kept, m_count, m_bytes, m_stretch, m_keys,
-    m_past, m_odd, m_heavy, m_refusing, m_overflow, m_policy, m_format =
+    m_past, m_odd, m_heavy, m_refusing, m_overflow, m_policy, m_format, m_pure =
     unpack_state(STATE, packed)
   if m_format > FORMAT then return NEWER end
   return nil
@@ -198,14 +199,14 @@ local function create(key)
   m_source, m_epoch, m_seq, m_latest, m_due, m_kept = '', 0, 0, 0, NEVER, 0
   m_count, m_bytes, m_stretch, m_keys = 0, 0, 0, 0
   m_past, m_odd, m_heavy, m_refusing, m_overflow = 0, 0, 0, 0, 0
-  m_policy, m_format = policy_of(), 0
+  m_policy, m_format, m_pure = policy_of(), 0, 0
 end
 
 local function save()
   if not m_changed then return end
   local packed = pack_state(STATE, m_source, m_epoch, m_seq, m_latest, m_due, m_kept,
     m_count, m_bytes, m_stretch, m_keys, m_past, m_odd, m_heavy, m_refusing, m_overflow,
-    m_policy, m_format)
+    m_policy, m_format, m_pure)
   local had = states[m_key]
   if had and #had > SIZE then packed = packed .. string.sub(had, SIZE + 1) end
   if m_renewed then
@@ -268,6 +269,7 @@ local function new_epoch()
   end
   m_source, m_seq, m_changed, m_kept = source, 0, true, 0
   m_epoch = math.max(micros, m_epoch + 1, top + 1)
+  if not exists then m_pure = m_epoch end
   -- An entry that is gone at once: the stream exists, and its next id is above this.
   local zero = id_of(m_epoch, 0)
   call('XADD', m_stream, zero, 'm', '')
@@ -706,56 +708,61 @@ local function remove_ids(args, first, last)
   return remove(entries)
 end
 
--- Whether no message of an older epoch is left; asked so that none comes as the answer.
+-- Whether no message of an older epoch is left.
 local function nothing_before(epoch)
-  return #call('XRANGE', m_stream, '-', id_of(epoch, 0), 'COUNT', 1) == 0
+  if m_pure == m_epoch then return epoch == m_epoch end
+  -- Asked so that none comes as the answer.
+  if #call('XRANGE', m_stream, '-', id_of(epoch, 0), 'COUNT', 1) > 0 then return false end
+  if epoch == m_epoch then m_pure, m_changed = m_epoch, true end
+  return true
 end
 
--- Remove what is left of the id's epoch, up to it; also true if there is more to remove.
-local function remove_upto(id, unread)
-  local epoch, seq = parse(id)
-  if unread == 0 or epoch > m_epoch or (epoch == m_epoch and seq > m_seq) then
-    return 0, false
+-- Remove what is left of an epoch, up to an id; also true if there is more to remove.
+local function remove_upto(epoch, seq)
+  if epoch > m_epoch or (epoch == m_epoch and seq > m_seq) then return 0, false end
+  if m_odd == 0 and m_heavy == 0 and nothing_before(epoch) then
+    return call('XTRIM', m_stream, 'MINID', '=', id_of(epoch, seq + 1)), false
   end
-  if m_odd == 0 and m_heavy == 0 then
-    -- Most are of the only message there is.
-    if unread == 1 and call('XDEL', m_stream, id) == 1 then return 1, false end
-    if nothing_before(epoch) then
-      return call('XTRIM', m_stream, 'MINID', '=', id_of(epoch, seq + 1)), false
-    end
-  end
-  local entries = call('XRANGE', m_stream, id_of(epoch, 0), id, 'COUNT', REMOVE)
+  local entries =
+    call('XRANGE', m_stream, id_of(epoch, 0), id_of(epoch, seq), 'COUNT', REMOVE)
   return remove(entries), #entries == REMOVE
+end
+
+-- Say what was acked, and by whom: up to an id, or the ids from `first` to `last`.
+local function publish_ack(args, first, last, upto, origin)
+  local what = upto and 'upto\t' .. args[first] .. '-' .. args[last]
+    or 'read\t' .. table.concat(args, ' ', first, last)
+  call('SPUBLISH', m_key, what .. '\t' .. origin)
 end
 
 -- Remove messages and say so.
 -- Header: as accept.
--- For each key: who acks; 0 and an id up to which, or how many ids and those.
--- Answers, three numbers: DONE, or MORE if there is more to remove; removed; unread. They
--- are not an array of their own: that is as dear as the removal.
+-- For each key: who acks; 1 to count the unread; 0 and epoch and seq up to which, or how
+-- many ids and those.
+-- Answers, three numbers: DONE, or MORE if there is more to remove; removed; unread, -1 if
+-- not counted. They are not an array of their own: that is as dear as the removal.
 local function acknowledge(keys, args)
   begin_with(keys)
   limit(args)
   local replies, n = {}, 4
   for i, key in ipairs(keys) do
-    local origin, count = args[n], tonumber(args[n + 1])
-    local last = n + 1 + (count > 0 and count or 1)
-    local outcome, removed, unread = load(key), 0, 0
+    local origin, count = args[n], tonumber(args[n + 2])
+    local last = n + 2 + (count > 0 and count or 2)
+    local outcome, removed, unread = load(key), 0, -1
     if not outcome then
       settle()
       local more = false
-      unread = call('XLEN', m_stream)
       if count == 0 then
-        removed, more = remove_upto(args[last], unread)
+        removed, more = remove_upto(tonumber(args[last - 1]), tonumber(args[last]))
       else
-        removed = remove_ids(args, n + 2, last)
+        removed = remove_ids(args, n + 3, last)
       end
       if removed > 0 then
         relax()
-        call('SPUBLISH', key, (count == 0 and 'upto\t' or 'read\t')
-          .. table.concat(args, ' ', n + 2, last) .. '\t' .. origin)
+        publish_ack(args, n + 3, last, count == 0, origin)
       end
-      outcome, unread = more and MORE or DONE, unread - removed
+      if args[n + 1] == '1' then unread = call('XLEN', m_stream) end
+      outcome = more and MORE or DONE
       save()
     end
     replies[3 * i - 2], replies[3 * i - 1], replies[3 * i] = outcome, removed, unread

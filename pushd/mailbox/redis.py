@@ -254,14 +254,15 @@ class RedisMailboxes:
         what: Sequence[MessageId] | MessageId,
         *,
         origin: str = "",
+        count: bool = True,
     ) -> asyncio.Future[Acknowledged]:
         """Remove messages; see `base.Mailboxes`."""
         future: asyncio.Future[Acknowledged] = self._loop.create_future()
         args: list[Argument]
         if isinstance(what, MessageId):
-            args = [origin, 0, str(what)]
+            args = [origin, int(count), 0, what.epoch, what.seq]
         else:
-            args = [origin, len(what), *map(str, what)]
+            args = [origin, int(count), len(what), *map(str, what)]
         self._acknowledge(mailbox, args, future, 0)
         return future
 

@@ -261,7 +261,7 @@ class Stream(WebSocket, Driver):
 
     def _do_acknowledge(self, command: Acknowledge) -> None:
         answer = self._parts["mailboxes"].acknowledge(
-            self.mailbox, command.what, origin=self.session
+            self.mailbox, command.what, origin=self.session, count=False
         )
         answer.add_done_callback(partial(self._acked, command.ref))
 

@@ -22,12 +22,12 @@ from tests.contract.test_mailbox_machine import Machine, run
 from tests.stores import Server
 
 CHANGES = (
-    ("BBBBBBB'", "BBBBBBBd'", 1),
+    ("BBBBBBBd'", "BBBBBBBdd'", 1),
     ("local SIZE = 16", "local SIZE = 8 + 16", 1),
-    ("m_policy, m_format\n", "m_policy, m_format, m_laps\n", 1),
-    ("m_format =\n", "m_format, m_laps =\n", 1),
-    ("m_policy, m_format)", "m_policy, m_format, m_laps)", 1),
-    ("= policy_of(), 0\n", "= policy_of(), 0\n  m_laps = 0\n", 1),
+    ("m_policy, m_format, m_pure\n", "m_policy, m_format, m_pure, m_laps\n", 1),
+    ("m_pure =\n", "m_pure, m_laps =\n", 1),
+    ("m_format, m_pure)", "m_format, m_pure, m_laps)", 1),
+    ("= policy_of(), 0, 0\n", "= policy_of(), 0, 0\n  m_laps = 0\n", 1),
     ("  m_seq = m_seq + 1\n", "  m_seq, m_laps = m_seq + 1, m_laps + 1\n", 1),
 )
 """How the other release differs, and in how many places."""
@@ -104,7 +104,7 @@ class TwoReleases(Machine):
         with self.server.client() as client:
             state = client.get(f"pushd:{{{self.bob}}}:m")
         assert isinstance(state, bytes)
-        size = struct.calcsize("<16s9d7B")
+        size = struct.calcsize("<16s9d7Bd")
         if len(state) == size:
             assert self.laps == 0
         else:

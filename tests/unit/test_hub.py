@@ -130,7 +130,12 @@ class Tails:
         raise AssertionError
 
     def acknowledge(
-        self, mailbox: str, what: Sequence[MessageId] | MessageId, *, origin: str = ""
+        self,
+        mailbox: str,
+        what: Sequence[MessageId] | MessageId,
+        *,
+        origin: str = "",
+        count: bool = True,
     ) -> Future[Acknowledged]:
         """Not asked by a hub."""
         raise AssertionError
