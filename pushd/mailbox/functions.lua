@@ -142,25 +142,28 @@ end
 -- source      the head of the master_replid under which this epoch was opened
 -- epoch, seq  the last id assigned
 -- latest      the latest expiry in the chain
+-- count, bytes  upper bounds of the unread messages and their size
+-- keys        how many keys are remembered; seq to keys is what grows with most messages,
+--             and is written alone where nothing else changed
 -- due         nothing expires before this
 -- kept        the keys' time to live reaches at least a day beyond this
--- count, bytes  upper bounds of the unread messages and their size
 -- stretch     the stretch of time whose hash of keys has its time to live
--- keys        how many keys are remembered
 -- past, odd, heavy, refusing, overflow  flags: the previous stretch has keys; there are
 --             exceptions to the chain; shares are counted; full; there is an overflow
 -- policy      0 none, 1 there is one, 2 one that allows somebody by name or key
 -- pure        the epoch of which all messages are, as far as that is known
 -- format      the format a release has to know to do no harm, 0 and 1 the first
 local STATE = '<c16dddddddddBBBBBBBd'
+local GROWN, GROWN_AT = '<ddddd', 24
 local SIZE = 16 + 9 * 8 + 7 + 8
 
 -- The one mailbox at hand, in variables: a field of a table is several times as dear.
-local m_key, m_stream, m_changed, m_renewed
-local m_source, m_epoch, m_seq, m_latest, m_due, m_kept, m_count, m_bytes, m_stretch,
-  m_keys, m_past, m_odd, m_heavy, m_refusing, m_overflow, m_policy, m_format, m_pure
+local m_key, m_stream, m_changed, m_grown, m_renewed
+local m_source, m_epoch, m_seq, m_latest, m_count, m_bytes, m_keys, m_due, m_kept,
+  m_stretch, m_past, m_odd, m_heavy, m_refusing, m_overflow, m_policy, m_format, m_pure
 
--- The packed states of the running call, by key; one command reads those of all its keys.
+-- The packed states of the running call, by key, as one command read those of all its
+-- keys; true for one that was written since.
 local states
 
 local function begin_with(keys)
@@ -179,9 +182,10 @@ end
 local function load(key)
   local packed = states[key]
   if not packed then return UNKNOWN end
+  if packed == true then packed = call('GET', key .. ':m') end
   if #packed < SIZE then packed = packed .. string.rep('\0', SIZE - #packed) end
-  m_key, m_stream, m_changed, m_renewed = key, key .. ':s', false, false
-  m_source, m_epoch, m_seq, m_latest, m_due, m_kept, m_count, m_bytes, m_stretch, m_keys,
+  m_key, m_stream, m_changed, m_grown, m_renewed = key, key .. ':s', false, false, false
+  m_source, m_epoch, m_seq, m_latest, m_count, m_bytes, m_keys, m_due, m_kept, m_stretch,
     m_past, m_odd, m_heavy, m_refusing, m_overflow, m_policy, m_format, m_pure =
     unpack_state(STATE, packed)
   if m_format > FORMAT then return NEWER end
@@ -195,19 +199,27 @@ local function policy_of()
 end
 
 local function create(key)
-  m_key, m_stream, m_changed, m_renewed = key, key .. ':s', true, false
-  m_source, m_epoch, m_seq, m_latest, m_due, m_kept = '', 0, 0, 0, NEVER, 0
-  m_count, m_bytes, m_stretch, m_keys = 0, 0, 0, 0
+  m_key, m_stream, m_changed, m_grown, m_renewed = key, key .. ':s', true, false, false
+  m_source, m_epoch, m_seq, m_latest, m_count, m_bytes, m_keys = '', 0, 0, 0, 0, 0, 0
+  m_due, m_kept, m_stretch = NEVER, 0, 0
   m_past, m_odd, m_heavy, m_refusing, m_overflow = 0, 0, 0, 0, 0
   m_policy, m_format, m_pure = policy_of(), 0, 0
 end
 
 local function save()
-  if not m_changed then return end
-  local packed = pack_state(STATE, m_source, m_epoch, m_seq, m_latest, m_due, m_kept,
-    m_count, m_bytes, m_stretch, m_keys, m_past, m_odd, m_heavy, m_refusing, m_overflow,
+  if not m_changed then
+    if m_grown then
+      local grown = pack_state(GROWN, m_seq, m_latest, m_count, m_bytes, m_keys)
+      call('SETRANGE', m_key .. ':m', GROWN_AT, grown)
+      states[m_key] = true
+    end
+    return
+  end
+  local packed = pack_state(STATE, m_source, m_epoch, m_seq, m_latest, m_count, m_bytes,
+    m_keys, m_due, m_kept, m_stretch, m_past, m_odd, m_heavy, m_refusing, m_overflow,
     m_policy, m_format, m_pure)
   local had = states[m_key]
+  if had == true then had = call('GET', m_key .. ':m') end
   if had and #had > SIZE then packed = packed .. string.sub(had, SIZE + 1) end
   if m_renewed then
     call('SET', m_key .. ':m', packed, 'EXAT', m_kept + DAY + MEMORY)
@@ -512,14 +524,14 @@ end
 
 -- Note when the message that was just appended expires.
 local function schedule(expires, id)
-  if expires < m_due then m_due = expires end
+  if expires < m_due then m_due, m_changed = expires, true end
   if expires >= m_latest or call('XLEN', m_stream) == 1 then
     m_latest = expires
     keep()
   else
     call('ZADD', m_key .. ':x', expires, id)
     if m_odd == 0 then call('EXPIREAT', m_key .. ':x', m_kept + 2 * DAY) end
-    m_odd = 1
+    m_odd, m_changed = 1, true
   end
 end
 
@@ -568,11 +580,11 @@ local function store(body, ttl, hash, digest)
     if id ~= next_id then call('HSET', remembered, hash, digest .. id) end
     if m_stretch ~= limits.stretch then
       call('EXPIREAT', remembered, (limits.stretch + 2) * limits.dedup)
-      m_stretch = limits.stretch
+      m_stretch, m_changed = limits.stretch, true
     end
     m_keys = m_keys + 1
   end
-  m_count, m_bytes, m_changed = m_count + 1, m_bytes + #message, true
+  m_count, m_bytes, m_grown = m_count + 1, m_bytes + #message, true
   call('SPUBLISH', m_key, message)
   return id
 end

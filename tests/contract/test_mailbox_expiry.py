@@ -145,7 +145,7 @@ async def test_using_a_mailbox_keeps_it(server: Server, mailboxes: RedisMailboxe
     with server.client() as client:
         packed = client.get(state)
         assert isinstance(packed, bytes)
-        at = struct.calcsize("<16s4d")
+        at = struct.calcsize("<16s7d")
         [kept] = struct.unpack_from("<d", packed, at)
         earlier = struct.pack(
             "<d", kept - 3 * 86400

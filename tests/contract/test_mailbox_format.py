@@ -27,7 +27,7 @@ async def test_a_mailbox_of_the_first_release_goes_on(
     )
     with server.client() as client:
         source = client.info("replication")["master_replid"][:16].encode()
-        numbers = (EPOCH, 1, now + 3600, now + 3600, now + 3600, 1, len(message), 0, 0)
+        numbers = (EPOCH, 1, now + 3600, 1, len(message), 0, now + 3600, now + 3600, 0)
         state = struct.pack("<16s9d5B", source, *numbers, 0, 0, 0, 0, 0)
         client.xadd(f"pushd:{{{bob}}}:s", {"m": message}, id=str(first))
         client.set(f"pushd:{{{bob}}}:m", state, ex=90 * 86400)

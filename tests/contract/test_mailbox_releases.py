@@ -28,7 +28,11 @@ CHANGES = (
     ("m_pure =\n", "m_pure, m_laps =\n", 1),
     ("m_format, m_pure)", "m_format, m_pure, m_laps)", 1),
     ("= policy_of(), 0, 0\n", "= policy_of(), 0, 0\n  m_laps = 0\n", 1),
-    ("  m_seq = m_seq + 1\n", "  m_seq, m_laps = m_seq + 1, m_laps + 1\n", 1),
+    (
+        "  m_seq = m_seq + 1\n",
+        "  m_seq, m_laps, m_changed = m_seq + 1, m_laps + 1, true\n",
+        1,
+    ),
 )
 """How the other release differs, and in how many places."""
 
