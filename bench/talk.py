@@ -6,6 +6,7 @@ what the server takes is ever read.
 """
 
 import asyncio
+import socket
 import time
 from asyncio import Future
 from collections.abc import Callable, Sequence
@@ -74,14 +75,24 @@ class Talk(asyncio.Protocol):
         self._out: list[bytes] = []
 
     @classmethod
-    async def begin(cls, port: int, heard: Heard) -> "Talk":
+    async def begin(
+        cls, port: int, heard: Heard, connection: socket.socket | None = None
+    ) -> "Talk":
         """Connect to a port of this machine, and become a websocket.
+
+        Args:
+            port: Of the server.
+            heard: Told each frame.
+            connection: One that is there already; None: a new one.
 
         Raises:
             ConnectionError: If the server would not.
         """
         loop = asyncio.get_running_loop()
-        _, talk = await loop.create_connection(lambda: cls(heard), "127.0.0.1", port)
+        if connection is None:
+            _, talk = await loop.create_connection(lambda: cls(heard), "127.0.0.1", port)
+        else:
+            _, talk = await loop.create_connection(lambda: cls(heard), sock=connection)
         talk._transport.write(WIRE.upgrade)
         try:
             await talk._upgraded
@@ -110,6 +121,14 @@ class Talk(asyncio.Protocol):
         """Keep the connection and ignore it."""
         self.deaf = True
         self._transport.pause_reading()
+
+    def pause(self) -> None:
+        """Read nothing, and so answer nothing."""
+        self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._transport.resume_reading()
 
     # --- asyncio.Protocol ---------------------------------------------------------------
 
