@@ -10,6 +10,7 @@ CLIENT := js/dist/index.js
 BUNDLE := pushd/web/playground/client.js
 PYTHON2 ?= python2.7
 WSTEST := build/autobahn/bin/wstest
+ATHERIS := build/atheris/.ready
 # Tests wait for servers more than they compute, so three at a time keep two cores busy.
 JOBS ?= 3
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
@@ -18,7 +19,7 @@ PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 unexport PIP_FIND_LINKS UV_FIND_LINKS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e packages js playground check format chaos bench bench-quick autobahn lock clean
+.PHONY: help setup run test e2e packages js playground check format chaos fuzz bench bench-quick autobahn lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-11s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +61,9 @@ bench: $(READY) ## measure memory, CPU and speed
 
 bench-quick: $(READY) ## see whether a change made the server do more, in a minute
 	@$(BIN)/python -m bench.guard $(ARGS)
+
+fuzz: $(READY) $(ATHERIS) ## feed noise to every decoder, a minute each; ARGS="--seconds 5"
+	@PYTHONPATH=$(dir $(ATHERIS)) $(BIN)/python -m tests.fuzz $(ARGS)
 
 autobahn: $(READY) $(WSTEST) ## run Autobahn's fuzzing client; it needs a Python 2.7
 	@$(BIN)/python -m tests.integration.autobahn $(WSTEST)
@@ -114,6 +118,11 @@ $(WSTEST):
 	@build/virtualenv/bin/pip install --quiet virtualenv==20.21.1
 	@build/virtualenv/bin/virtualenv --quiet --python $(PYTHON2) build/autobahn
 	@build/autobahn/bin/pip install --quiet autobahntestsuite==25.10.1
+
+# Not in the lock: it has no wheel for every platform, and nothing else needs it.
+$(ATHERIS):
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(dir $@) atheris==3.0.0
+	@touch $@
 
 # --- the lock -------------------------------------------------------------------------
 
