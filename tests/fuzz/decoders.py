@@ -228,9 +228,15 @@ DECODERS: dict[str, Decoder] = {
     "delivery": Decoder(
         decode_posted, (BadRequest,), [_DELIVERY, b'{"deliveries":[%b]}' % _DELIVERY]
     ),
-    "acks": Decoder(_acks, (BadRequest,), [b'{"ids":["1-1","1-2"]}', b'{"upto":"1-1"}']),
+    "acks": Decoder(
+        _acks,
+        (BadRequest,),
+        [b'{"ids":["1-1","1-2"]}', b'{"upto":"1-1"}', b'{"ids":["1-01"]}', b'{"upto":"x"}'],
+    ),
     "policy": Decoder(
-        _policy, (BadRequest,), [b'{"default":"accept","allow":["a.btc"],"block":[]}']
+        _policy,
+        (BadRequest,),
+        [b'{"default":"accept","allow":["a.btc"],"block":[]}', b'{"default":"refuse"}'],
     ),
     "client frames": Decoder(
         _client_frames, (BadRequest,), vectors("frames", holding='"type"')
