@@ -57,7 +57,7 @@ class Deaf:
     def joined(self, mailbox: str, device: str, session: str) -> None:
         """Hear nothing."""
 
-    def interrupted(self) -> None:
+    def interrupted(self, mailboxes: Sequence[str]) -> None:
         """Hear nothing."""
 
 

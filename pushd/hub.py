@@ -19,7 +19,7 @@ from typing import Protocol
 from pushd.admission import Admission
 from pushd.bounds import Bound, come_back_later
 from pushd.errors import Overloaded, PushdError, TooManySessions
-from pushd.mailbox.base import Mailboxes
+from pushd.mailbox.base import Mailboxes, Tail
 from pushd.metrics import Metrics
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow, StoredMessage
@@ -246,10 +246,9 @@ class Hub:
             elif listener.device == device and listener.entered:
                 self._tell(listener.displaced)
 
-    def interrupted(self) -> None:
-        """Compare every mailbox now: publications may have been lost."""
-        self._round = []
-        self._compare(list(self._listeners))
+    def interrupted(self, mailboxes: Sequence[str]) -> None:
+        """Compare these mailboxes now: publications may have been lost."""
+        self._compare([mailbox for mailbox in mailboxes if mailbox in self._listeners])
 
     def _tell(self, method: Callable[..., None], *arguments: object) -> None:
         """Call a listener; its failure is its own, the others must hear too."""
@@ -301,11 +300,11 @@ class Hub:
             answer = self._mailboxes.tails(batch)
             answer.add_done_callback(partial(self._compared, batch))
 
-    def _compared(
-        self, mailboxes: list[str], answer: "asyncio.Future[list[MessageId | None]]"
-    ) -> None:
+    def _compared(self, mailboxes: list[str], answer: "asyncio.Future[list[Tail]]") -> None:
         if answer.cancelled() or isinstance(answer.exception(), PushdError):
             return  # the store is away; the next round asks again
         for mailbox, tail in zip(mailboxes, answer.result(), strict=True):
+            if isinstance(tail, PushdError):
+                continue  # a part of the store is away
             for listener in self._listeners.get(mailbox, ()):
                 self._tell(listener.tail, tail)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Protocol, Self, cast
 
 import redis
 
@@ -51,6 +51,40 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
 def binary_of(kind: str) -> str:
     """Find the program of a kind of store."""
     return find_server(system=False) if kind == "valkey" else "redis-server"
+
+
+class Store(Protocol):
+    """What mailboxes can be on.
+
+    Attributes:
+        url: Where it is.
+    """
+
+    @property
+    def url(self) -> str:
+        """Say where."""
+
+
+def certificate(directory: Path) -> Path:
+    """Make a certificate for this machine; its key lies beside it as `key`."""
+    path = directory / "certificate"
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+        " -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
+    )
+    files = ["-keyout", str(directory / "key"), "-out", str(path)]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    return path
+
+
+def tls(certificate: Path) -> dict[str, str]:
+    """Configure a server for TLS with a certificate."""
+    return {
+        "tls_key_file": str(certificate.with_name("key")),
+        "tls_cert_file": str(certificate),
+        "tls_ca_cert_file": str(certificate),
+        "tls_auth_clients": "no",
+    }
 
 
 class Server:
@@ -350,6 +384,7 @@ class Cluster:
         primaries: How many.
         replicas: How many for each primary.
         node_timeout: Seconds of silence after which a server is taken for dead.
+        certificate: Theirs, if they speak TLS.
         options: Of the servers.
 
     Attributes:
@@ -364,6 +399,7 @@ class Cluster:
         primaries: int = 3,
         replicas: int = 0,
         node_timeout: float = 2.0,
+        certificate: Path | None = None,
         **options: str,
     ) -> None:
         self._stack = ExitStack()
@@ -375,6 +411,10 @@ class Cluster:
             "cluster_allow_replica_migration": "no",
             **options,
         }
+        self._secured = certificate is not None
+        if certificate is not None:
+            secured = {"tls_cluster": "yes", "tls_replication": "yes"}
+            self._options |= {**secured, **tls(certificate)}
         self._first = primaries
         self.servers: list[Server] = []
         for _ in range(primaries * (1 + replicas)):
@@ -383,6 +423,8 @@ class Cluster:
     def _make(self) -> Server:
         number = len(self.servers)
         ports = {"port": str(free_port()), "cluster_port": str(free_port())}
+        if self._secured:
+            ports["tls_port"] = str(free_port())
         place = self._directory / str(number)
         self.servers.append(Server(self._kind, place, **ports, **self._options))
         return self.servers[-1]
@@ -390,8 +432,9 @@ class Cluster:
     @property
     def url(self) -> str:
         """Where to ask who has what: two of them, to find the others by."""
-        hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.servers[:2])
-        return f"redis+cluster://{hosts}"
+        name, scheme = ("tls-port", "rediss") if self._secured else ("port", "redis")
+        hosts = ",".join(f"127.0.0.1:{server.option(name)}" for server in self.servers[:2])
+        return f"{scheme}+cluster://{hosts}"
 
     def __enter__(self) -> Self:
         with self._stack:

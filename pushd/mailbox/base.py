@@ -106,6 +106,10 @@ class Opened(Struct, frozen=True, gc=False):
     overflow: Overflow | None
 
 
+Tail = MessageId | None | PushdError
+"""The last id assigned, None for no mailbox, or why nobody can tell."""
+
+
 class Page(Struct, frozen=True, gc=False):
     """Messages in order, and the mailbox as it was when they were read.
 
@@ -154,8 +158,8 @@ class Subscriber(Protocol):
     def joined(self, mailbox: str, device: str, session: str) -> None:
         """A session with this device opened, here or in another process."""
 
-    def interrupted(self) -> None:
-        """Publications may have been lost; every mailbox should be compared."""
+    def interrupted(self, mailboxes: Sequence[str]) -> None:
+        """Publications of these may have been lost; each should be compared."""
 
 
 class Mailboxes(Protocol):
@@ -197,8 +201,11 @@ class Mailboxes(Protocol):
         `UnknownMailbox` if it is not there.
         """
 
-    def tails(self, mailboxes: Sequence[str]) -> Future[list[MessageId | None]]:
-        """Tell the tail of each mailbox, None for one that is not there."""
+    def tails(self, mailboxes: Sequence[str]) -> Future[list[Tail]]:
+        """Tell the tail of each mailbox, None for one that is not there.
+
+        Where a part of the store is away, `StoreUnavailable` stands for each of its own.
+        """
 
     def acknowledge(
         self,

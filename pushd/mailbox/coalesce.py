@@ -13,7 +13,9 @@ next leaves no earlier than a millisecond after it: small batches are dear for b
 A lone caller, who asks again only when answered, never waits for others.
 
 A call that was written when the connection is lost fails: nobody knows whether it was
-done. One that was not waits a second for the next connection. Nothing is ever sent twice.
+done. One that was not waits a second for the next connection. Nothing is sent twice, but
+what the store answered that it did not do: in a Cluster, the calls of a slot it does not
+have are joined by themselves, and are taken to the primary that has it (`cluster.py`).
 """
 
 import asyncio
@@ -44,6 +46,9 @@ PATIENCE = 1.0
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 """Bytes in waiting calls; one more is refused."""
 
+ELSEWHERE = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN")
+"""Errors by which a Cluster's primary says that it did nothing."""
+
 T = TypeVar("T")
 Done = Callable[[list[Any] | PushdError], None]
 """Hears the answers, as many for each key, or why there are none."""
@@ -60,6 +65,7 @@ class Call(Protocol):
         done: Done,
         *,
         size: int = 0,
+        slot: int = 0,
     ) -> None:
         """Call."""
 
@@ -76,12 +82,21 @@ def settle(future: asyncio.Future[T], result: T | PushdError) -> None:
 
 
 class Batch:
-    """Calls of one function, joined."""
+    """Calls of one function over mailboxes of one slot, joined.
 
-    __slots__ = ("_args", "_calls", "_function", "_keys", "size")
+    Attributes:
+        function: Its name.
+        slot: The slot; where there is no Cluster, all have 0.
+        size: Bytes of the arguments.
+        tries: How often it was answered that it was not done.
+    """
 
-    def __init__(self, function: str, header: Sequence[Argument]) -> None:
-        self._function = function
+    __slots__ = ("_args", "_calls", "_keys", "function", "size", "slot", "tries")
+
+    def __init__(self, function: str, header: Sequence[Argument], slot: int) -> None:
+        self.function = function
+        self.slot = slot
+        self.tries = 0
         self._keys: list[str] = []
         self._args: list[Argument] = list(header)
         self._calls: list[tuple[Done, int]] = []
@@ -101,7 +116,7 @@ class Batch:
 
     def pack(self) -> bytes:
         """Encode the joined call."""
-        return pack(("FCALL", self._function, len(self), *self._keys, *self._args))
+        return pack(("FCALL", self.function, len(self), *self._keys, *self._args))
 
     def answer(self, reply: Reply) -> None:
         """Give each caller its part of the reply."""
@@ -111,21 +126,25 @@ class Batch:
         start, each = 0, len(reply) // len(self)
         for done, count in self._calls:
             end = start + count * each
-            _tell(done, reply[start:end])
+            tell(done, reply[start:end])
             start = end
 
     def fail(self, error: PushdError) -> None:
         """Tell each caller that there is no answer."""
         for done, _ in self._calls:
-            _tell(done, error)
+            tell(done, error)
 
 
-def _tell(done: Done, answer: list[Any] | PushdError) -> None:
+def tell(done: Done, answer: list[Any] | PushdError) -> None:
     """Answer one caller; what that raises must not cost the others their answers."""
     try:
         done(answer)
     except Exception:
         log.exception("a caller of the store failed on its answer")
+
+
+Redirect = Callable[[Batch, hiredis.ReplyError], None]
+"""Takes a batch that was not done, and why."""
 
 
 class Coalescer:
@@ -136,6 +155,7 @@ class Coalescer:
         observe: Called with the seconds each flight took, or None.
         waiting: How many mailboxes there may be in waiting calls, of all connections
             together; None: of this one alone.
+        redirect: Takes a batch that was not done because its slot is not here, or None.
     """
 
     def __init__(
@@ -143,14 +163,16 @@ class Coalescer:
         headers: Mapping[str, Sequence[Argument]],
         observe: Callable[[float], None] | None = None,
         waiting: Bound | None = None,
+        redirect: Redirect | None = None,
     ) -> None:
         self._headers = headers
         self._observe = observe
+        self._redirect = redirect
         self._bound = waiting or Bound("store_calls", STORE_CALLS)
         self._link: Link | None = None
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Batch] = []
-        self._open: dict[str, Batch] = {}
+        self._open: dict[tuple[str, int], Batch] = {}
         self._waiting_bytes = 0
         self._scheduled = False
         self._in_flight = 0
@@ -179,6 +201,7 @@ class Coalescer:
         done: Done,
         *,
         size: int = 0,
+        slot: int = 0,
     ) -> None:
         """Call a function over some mailboxes, joined with the others of this tick.
 
@@ -189,26 +212,46 @@ class Coalescer:
             done: Called once: with the answers, `StoreUnavailable` or `Overloaded`. Not
                 before this method has returned.
             size: Bytes of the arguments, where they are large.
+            slot: The slot of all these mailboxes, in a Cluster.
         """
         if self._gave_up:
-            self._loop.call_soon(_tell, done, StoreUnavailable())
+            self._loop.call_soon(tell, done, StoreUnavailable())
             return
         bound = self._bound
         if bound.spent or self._waiting_bytes + size > MAX_WAITING_BYTES:
             bound.turned_away += 1
             error = come_back_later("Too much waits for the store.")
-            self._loop.call_soon(_tell, done, error)
+            self._loop.call_soon(tell, done, error)
             return
-        batch = self._open.get(function)
+        batch = self._open.get((function, slot))
         if batch is None or len(batch) >= BATCH:
-            batch = Batch(function, self._headers.get(function, ()))
-            self._open[function] = batch
+            batch = Batch(function, self._headers.get(function, ()), slot)
+            self._open[function, slot] = batch
             self._waiting.append(batch)
         batch.add(keys, args, size, done)
         bound.held += len(keys)
         self._waiting_bytes += size
         if not self._scheduled and not self._in_flight:
             self._schedule()
+
+    def again(self, batch: Batch) -> None:
+        """Send a batch that was not done elsewhere."""
+        if self._gave_up:
+            batch.fail(StoreUnavailable())
+            return
+        self._waiting.append(batch)
+        self._bound.held += len(batch)
+        self._waiting_bytes += batch.size
+        if not self._scheduled and not self._in_flight:
+            self._schedule()
+
+    def release(self) -> list[Batch]:
+        """Hand over what waits, for another primary to do."""
+        waiting, self._waiting = self._waiting, []
+        self._open.clear()
+        self._waiting_bytes = 0
+        self._bound.give(sum(map(len, waiting)))
+        return waiting
 
     # --- flights -------------------------------------------------------------------------
 
@@ -258,9 +301,13 @@ class Coalescer:
     def _landed(self, batch: Batch, reply: Reply) -> None:
         """Hand out one batch's answers; after the flight's last, the next may leave."""
         self._in_flight -= 1
-        if isinstance(reply, hiredis.ReplyError):
+        if not isinstance(reply, hiredis.ReplyError):
+            batch.answer(reply)
+        elif self._redirect is not None and str(reply).startswith(ELSEWHERE):
+            self._redirect(batch, reply)
+        else:
             self._suspect(reply)
-        batch.answer(reply)
+            batch.answer(reply)
         if self._in_flight:
             return
         if self._observe is not None:
@@ -301,11 +348,7 @@ class Coalescer:
         """Fail what waits, and from now on what comes, until there is a connection."""
         self._impatient = None
         self._gave_up = True
-        waiting, self._waiting = self._waiting, []
-        self._open.clear()
-        self._waiting_bytes = 0
-        self._bound.give(sum(map(len, waiting)))
-        for batch in waiting:
+        for batch in self.release():
             batch.fail(StoreUnavailable())
 
     def _look(self) -> None:

@@ -97,6 +97,10 @@ class Connection(asyncio.Protocol):
         self._receivers.extend(receivers)
         self._transport.write(commands)
 
+    def await_again(self, receiver: Receiver) -> None:
+        """Let a receiver that is being called get the next reply too."""
+        self._receivers.appendleft(receiver)
+
     async def command(self, *args: Argument) -> Reply:
         """Send one command and wait for its reply.
 

@@ -78,6 +78,10 @@ class Link:
             delay = BACKOFF[0]
         self._task = asyncio.create_task(self._keep(delay))
 
+    def keep(self) -> None:
+        """Try from now on, in the background, whatever the store says."""
+        self._task = asyncio.create_task(self._keep(0.0))
+
     def hurry(self) -> None:
         """Try now, if there is no connection: there is reason to hope."""
         self._hurried.set()

@@ -9,18 +9,19 @@ same server.
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from pushd.bounds import Bound
 from pushd.mailbox.address import Address
 from pushd.mailbox.base import Subscriber
 from pushd.mailbox.checks import Durability, check
-from pushd.mailbox.coalesce import Call, Coalescer, Done
+from pushd.mailbox.coalesce import Batch, Call, Coalescer, Done, Redirect
 from pushd.mailbox.connection import Argument, Connection, Unavailable
 from pushd.mailbox.link import Link
 from pushd.mailbox.replicate import ReplicatedCoalescer
-from pushd.mailbox.subscriptions import Subscriptions
+from pushd.mailbox.subscriptions import Awaited, Subscriptions
 from pushd.mailbox.translation import ACCEPT, OPEN, SET_POLICY, channel_of
 
 KEPT = {ACCEPT, OPEN, SET_POLICY}
@@ -55,15 +56,27 @@ class Node:
     Args:
         find: Tells where it is; may raise `Unavailable`.
         terms: What holds for it.
+        redirect: Takes a batch whose slot is not here, in a Cluster.
+        unsure: Called when the Cluster's map may be old.
 
     Attributes:
         call: Calls a function over mailboxes of this primary; see `Coalescer.call`.
+        home: A key and channel that is nobody's, and is to be this primary's.
     """
 
-    def __init__(self, find: Callable[[], Awaitable[Address]], terms: Terms) -> None:
+    def __init__(
+        self,
+        find: Callable[[], Awaitable[Address]],
+        terms: Terms,
+        *,
+        redirect: Redirect | None = None,
+        unsure: Callable[[], None] = lambda: None,
+    ) -> None:
         self._terms = terms
-        self._home = channel_of(f"tick-{secrets.token_hex(8)}")
-        self._commands = Coalescer(terms.headers, terms.observe, terms.waiting)
+        self._redirect = redirect
+        self._unsure = unsure
+        self.home = new_home()
+        self._commands = Coalescer(terms.headers, terms.observe, terms.waiting, redirect)
         self._link = self._link_of(self._commands, find, self._opened)
         self._kept: ReplicatedCoalescer | None = None
         self._followers: list[Link] = []
@@ -72,7 +85,9 @@ class Node:
         if terms.durability == "replicated":
             self._kept = ticking = self._replicated()
             self.call = self._call
-        self._subscriptions = Subscriptions(terms.subscriber, ticking, self._home)
+        self._subscriptions = Subscriptions(
+            terms.subscriber, ticking, self.home, unsure if terms.cluster else None
+        )
         hearing = Link(
             self._beside,
             prepare=_unprepared,
@@ -88,8 +103,9 @@ class Node:
             self._terms.headers,
             self._terms.observe,
             self._terms.waiting,
+            self._redirect,
             replicas=self._terms.replicas,
-            home=self._home,
+            home=self.home,
         )
         self._followers.append(self._link_of(kept, self._beside, kept.opened))
         return kept
@@ -104,11 +120,15 @@ class Node:
             find,
             prepare=self._check,
             opened=opened,
-            lost=coalescer.lost,
+            lost=partial(self._lost, coalescer),
             pushed=lambda pushes: None,
         )
         coalescer.start(link)
         return link
+
+    def _lost(self, coalescer: Coalescer) -> None:
+        coalescer.lost()
+        self._unsure()
 
     async def start(self) -> None:
         """Connect, or keep trying in the background if nobody answers.
@@ -122,6 +142,11 @@ class Node:
         except BaseException:
             await self.close()
             raise
+
+    def keep(self) -> None:
+        """Connect in the background, and keep trying whatever comes."""
+        for link in (self._link, *self._followers):
+            link.keep()
 
     async def close(self) -> None:
         """Close the connections; calls without an answer fail."""
@@ -161,17 +186,64 @@ class Node:
         done: Done,
         *,
         size: int = 0,
+        slot: int = 0,
     ) -> None:
         """Let what replicas must have travel by itself: it would hold up the rest."""
-        kept = self._kept if function in KEPT else None
-        (kept or self._commands).call(function, keys, args, done, size=size)
+        self._way_of(function).call(function, keys, args, done, size=size, slot=slot)
+
+    def _way_of(self, function: str) -> Coalescer:
+        return self._kept if self._kept and function in KEPT else self._commands
+
+    # --- as one of several ---------------------------------------------------------------
+
+    @property
+    def connection(self) -> Connection | None:
+        """The connection for commands, or None while there is none."""
+        return self._link.connection
+
+    @property
+    def address(self) -> Address | None:
+        """Where that leads to, or led to last."""
+        return self._link.address
+
+    @property
+    def settled(self) -> bool:
+        """Whether it answers, and nothing that it is to hear waits for another primary."""
+        return not self._link.trouble and self._subscriptions.settled
+
+    def again(self, batch: Batch) -> None:
+        """Send what another primary did not do."""
+        self._way_of(batch.function).again(batch)
+
+    def withdraw(self) -> list[Batch]:
+        """Hand over what was not sent yet."""
+        return self._commands.release() + (self._kept.release() if self._kept else [])
+
+    def move(self, home: str) -> None:
+        """Take another key and channel for one that went to another primary."""
+        self.home = home
+        if self._kept is not None:
+            self._kept.move(home)
+        self._subscriptions.move(home)
+
+    def release(self, slots: Container[int]) -> list[Awaited]:
+        """Hear the mailboxes of these slots no more; return them, with who waits."""
+        return self._subscriptions.release(slots)
+
+    def resume(self) -> None:
+        """Hear again what was lost and, by the map, is this primary's."""
+        self._subscriptions.resume()
+
+    def adopt(self, mailbox: str, waiters: Sequence[asyncio.Future[None]]) -> None:
+        """Hear a mailbox that another primary had; it is compared then."""
+        self._subscriptions.adopt(mailbox, waiters)
 
     async def _check(self, connection: Connection) -> None:
         await check(
             connection,
             durability=self._terms.durability,
             cluster=self._terms.cluster,
-            home=self._home,
+            home=self.home,
         )
 
     async def _beside(self) -> Address:
@@ -188,6 +260,11 @@ class Node:
                 follower.hurry()
             elif follower.address != self._link.address:
                 follower.leave()
+
+
+def new_home() -> str:
+    """Make the name of a key and channel that is nobody's."""
+    return channel_of(f"tick-{secrets.token_hex(8)}")
 
 
 async def _unprepared(connection: Connection) -> None:

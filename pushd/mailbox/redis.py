@@ -1,7 +1,7 @@
 """Mailboxes on Redis or Valkey: what `base.Mailboxes` promises, as calls of functions.lua.
 
 What the calls say and mean is in `translation.py`, how they get to the primary that has a
-mailbox in `node.py`. This file asks, and asks again where it must.
+mailbox in `node.py` and `cluster.py`. This file asks, and asks again where it must.
 
 What waits for an answer is a `partial` of a method, not a nested function: one that can
 ask again would refer to itself, and leave each call to the garbage collector.
@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from pushd.bounds import Bound
-from pushd.errors import ConfigurationError, PushdError
+from pushd.errors import PushdError
 from pushd.mailbox.address import Address, StoreUrl
 from pushd.mailbox.base import (
     Acknowledged,
@@ -24,9 +24,11 @@ from pushd.mailbox.base import (
     Quota,
     Result,
     Subscriber,
+    Tail,
     Verdicts,
 )
 from pushd.mailbox.checks import Durability
+from pushd.mailbox.cluster import Cluster
 from pushd.mailbox.coalesce import settle
 from pushd.mailbox.connection import Argument
 from pushd.mailbox.node import Node, Terms
@@ -75,10 +77,10 @@ class _TailCheck(NamedTuple):
         found: The tails so far.
     """
 
-    future: asyncio.Future[list[MessageId | None]]
+    future: asyncio.Future[list[Tail]]
     mailboxes: Sequence[str]
     wanted: int
-    found: dict[str, MessageId | None]
+    found: dict[str, Tail]
 
 
 class RedisMailboxes:
@@ -219,9 +221,9 @@ class RedisMailboxes:
         again = partial(self._read, mailbox, args, future)
         self._one(READ, mailbox, args, future, partial(_read, future), touched=again)
 
-    def tails(self, mailboxes: Sequence[str]) -> asyncio.Future[list[MessageId | None]]:
+    def tails(self, mailboxes: Sequence[str]) -> asyncio.Future[list[Tail]]:
         """Tell the tail of each mailbox; see `base.Mailboxes`."""
-        future: asyncio.Future[list[MessageId | None]] = self._loop.create_future()
+        future: asyncio.Future[list[Tail]] = self._loop.create_future()
         wanted = list(dict.fromkeys(mailboxes))
         if not wanted:
             future.set_result([])
@@ -243,6 +245,8 @@ class RedisMailboxes:
         for name, answer in zip(names, answers, strict=True):
             if answer == TOUCH:
                 self._touch(name, check.future, partial(self._ask_tails, check, [name]))
+            elif isinstance(answer, PushdError):
+                check.found[name] = answer
             else:
                 check.found[name] = None if isinstance(answer, int) else parse_id(answer)
         if len(check.found) == check.wanted:
@@ -410,13 +414,14 @@ def _accepted(
 def _charged(
     future: asyncio.Future[dict[str, float]],
     who: Sequence[str],
-    answers: list[int] | PushdError,
+    answers: list[int | PushdError] | PushdError,
 ) -> None:
     if isinstance(answers, PushdError):
         settle(future, answers)
     else:
-        counts = [answer / MICROS for answer in answers]
-        settle(future, dict(zip(who, counts, strict=True)))
+        counts = zip(who, answers, strict=True)
+        known = {one: n / MICROS for one, n in counts if not isinstance(n, PushdError)}
+        settle(future, known)
 
 
 def _read(future: asyncio.Future[Page], answer: list[Any]) -> None:
@@ -431,10 +436,10 @@ def _ignore(answers: list[Any] | PushdError) -> None:
     """Await nothing: an overflow that stays is told again."""
 
 
-def _primaries(store: StoreUrl, terms: Terms) -> Node:
+def _primaries(store: StoreUrl, terms: Terms) -> Node | Cluster:
     """Make what leads to the store's primaries."""
     if store.topology == "cluster":
-        raise ConfigurationError("PUSHD_REDIS_URL: Clusters are not there yet.")
+        return Cluster(store, terms)
     if store.topology == "sentinel":
         return WatchedNode(store, terms)
     [address] = store.addresses

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from pushd.bounds import Bound
-from pushd.mailbox.coalesce import Batch, Coalescer
+from pushd.mailbox.coalesce import Batch, Coalescer, Redirect
 from pushd.mailbox.connection import Argument, Connection, Reply, Unavailable, pack
 from pushd.mailbox.translation import MARK
 
@@ -29,6 +29,7 @@ class ReplicatedCoalescer(Coalescer):
         headers: As of a `Coalescer`.
         observe: As of a `Coalescer`.
         waiting: As of a `Coalescer`.
+        redirect: As of a `Coalescer`.
         replicas: How many.
         home: A key that is nobody's, of the same primary.
 
@@ -41,11 +42,12 @@ class ReplicatedCoalescer(Coalescer):
         headers: Mapping[str, Sequence[Argument]],
         observe: Callable[[float], None] | None = None,
         waiting: Bound | None = None,
+        redirect: Redirect | None = None,
         *,
         replicas: int,
         home: str,
     ) -> None:
-        super().__init__(headers, observe, waiting)
+        super().__init__(headers, observe, waiting, redirect)
         self.trouble = ""
         self._replicas = replicas
         self._wait = pack(("WAIT", replicas, int(SECONDS * 1000)))

@@ -9,22 +9,27 @@ its mailboxes, for nobody knows what was published meanwhile.
 A connection may be dead without knowing it, so it is trusted only while ticks arrive: a
 number is published every few seconds on a channel of this process, by the same way as
 messages are. When two that were published were not heard, the connection is made anew.
+
+In a Cluster the channels of one command are of one slot. A primary that does not have the
+slot answers MOVED, and ends the subscriptions of a slot that leaves it. Such mailboxes are
+*astray*: once the map is known again they are subscribed here, or adopted by the primary
+that has them, and compared.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from functools import partial
-from typing import TypeVarTuple
+from typing import NamedTuple, TypeVarTuple
 
 import hiredis
 
 from pushd.errors import PushdError, StoreUnavailable
 from pushd.mailbox.base import Subscriber
 from pushd.mailbox.coalesce import PATIENCE, Coalescer, settle
-from pushd.mailbox.connection import Reply, pack
+from pushd.mailbox.connection import Connection, Reply, pack
 from pushd.mailbox.link import Link
-from pushd.mailbox.translation import TICK, channel_of, parse_id, parse_message
+from pushd.mailbox.translation import TICK, channel_of, parse_id, parse_message, slot_of
 from pushd.protocol.messages import Overflow, StoredMessage
 
 log = logging.getLogger("pushd.store")
@@ -42,6 +47,24 @@ _PING = pack(("PING",))
 Args = TypeVarTuple("Args")
 
 
+Awaited = tuple[str, list[asyncio.Future[None]]]
+"""A mailbox, and who waits until it is subscribed."""
+
+
+class _Flush(NamedTuple):
+    """What one PONG confirms.
+
+    Attributes:
+        number: Counts them.
+        wanted: The mailboxes that are subscribed now.
+        compared: Those of them that may have missed something.
+    """
+
+    number: int
+    wanted: list[str]
+    compared: list[str]
+
+
 class Subscriptions:
     """Keeps channels subscribed and tells the subscriber what they carry.
 
@@ -49,9 +72,16 @@ class Subscriptions:
         subscriber: Hears it.
         commands: Publishes the ticks.
         home: A channel of our own, for the ticks.
+        unsure: In a Cluster, called when a mailbox is astray.
     """
 
-    def __init__(self, subscriber: Subscriber, commands: Coalescer, home: str) -> None:
+    def __init__(
+        self,
+        subscriber: Subscriber,
+        commands: Coalescer,
+        home: str,
+        unsure: Callable[[], None] | None = None,
+    ) -> None:
         self._subscriber = subscriber
         self._commands = commands
         self._loop = asyncio.get_running_loop()
@@ -63,6 +93,9 @@ class Subscriptions:
         self._flush_number = 0
         self._scheduled = False
         self._resuming = False
+        self._unsure = unsure
+        self._astray: set[str] = set()
+        self._adopted: set[str] = set()
         self._tick_channel = home
         self._tick = self._published = self._heard = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -106,6 +139,7 @@ class Subscriptions:
     def unsubscribe(self, mailbox: str) -> None:
         """Unsubscribe; what arrives from now on is not told."""
         if self._mailboxes.pop(channel_of(mailbox).encode(), None) is not None:
+            self._astray.discard(mailbox)
             self._unconfirmed.pop(mailbox, None)
             if mailbox in self._waiters:
                 self._done(mailbox, StoreUnavailable())
@@ -127,18 +161,48 @@ class Subscriptions:
         changed, self._changed = self._changed, {}
         wanted = [mailbox for mailbox, on in changed.items() if on]
         others = [mailbox for mailbox, on in changed.items() if not on]
-        commands = _pack("SUNSUBSCRIBE", others) + _pack("SSUBSCRIBE", wanted) + _PING
-        connection.send(commands, [partial(self._confirmed, wanted, self._flush_number)])
+        adopted, self._adopted = self._adopted, set()
+        self._send(
+            connection,
+            self._pack("SUNSUBSCRIBE", others) + self._pack("SSUBSCRIBE", wanted),
+            _Flush(self._flush_number, wanted, [one for one in wanted if one in adopted]),
+        )
+
+    def _send(self, connection: Connection, commands: bytes, flush: _Flush) -> None:
+        receiver = partial(self._confirmed, connection, flush)
+        connection.send(commands + _PING, [receiver])
         self._flush_number += 1
 
-    def _confirmed(self, mailboxes: list[str], flush: int, reply: Reply) -> None:
+    def _confirmed(self, connection: Connection, flush: _Flush, reply: Reply) -> None:
+        """Take the PONG, or an error before it: in a Cluster, of a channel elsewhere."""
+        if isinstance(reply, hiredis.ReplyError) and self._unsure is not None:
+            self._stray([one for one in flush.wanted if _concerns(reply, one)])
+            connection.await_again(partial(self._confirmed, connection, flush))
+            return
         if isinstance(reply, Exception):
             self._distrust(reply)
             return
-        for mailbox in mailboxes:
-            if self._unconfirmed.get(mailbox, flush + 1) <= flush:
+        for mailbox in flush.wanted:
+            if (
+                self._unconfirmed.get(mailbox, flush.number + 1) <= flush.number
+                and mailbox not in self._astray
+            ):
                 del self._unconfirmed[mailbox]
                 self._done(mailbox, None)
+        if flush.compared:
+            self._subscriber.interrupted(flush.compared)
+
+    def _pack(self, command: str, mailboxes: list[str]) -> bytes:
+        """Encode a command over the mailboxes' channels, as often as needed."""
+        channels = list(map(channel_of, mailboxes))
+        groups = [channels]
+        if self._unsure is not None:
+            groups = _by_slot(channels)
+        return b"".join(
+            pack((command, *group[at : at + CHANNELS]))
+            for group in groups
+            for at in range(0, len(group), CHANNELS)
+        )
 
     def _done(self, mailbox: str, error: PushdError | None) -> None:
         for waiter in self._waiters.pop(mailbox, ()):
@@ -161,21 +225,17 @@ class Subscriptions:
             self._impatient.cancel()
             self._impatient = None
         self._changed.clear()
+        self._astray.clear()
         wanted = list(self._mailboxes.values())
-        self._link.connection.send(
-            pack(("SSUBSCRIBE", self._tick_channel)) + _pack("SSUBSCRIBE", wanted) + _PING,
-            [partial(self._resumed, wanted, self._flush_number, self._resuming)],
+        compared = wanted if self._resuming else list(self._adopted)
+        self._adopted.clear()
+        self._send(
+            self._link.connection,
+            pack(("SSUBSCRIBE", self._tick_channel)) + self._pack("SSUBSCRIBE", wanted),
+            _Flush(self._flush_number, wanted, compared),
         )
-        self._flush_number += 1
         self._resuming = True
         self._heard = self._published = self._tick
-
-    def _resumed(
-        self, mailboxes: list[str], flush: int, resuming: bool, reply: Reply
-    ) -> None:
-        self._confirmed(mailboxes, flush, reply)
-        if resuming and not isinstance(reply, Exception):
-            self._subscriber.interrupted()
 
     def lost(self) -> None:
         """Wait a little for the next connection; called by the link."""
@@ -195,6 +255,59 @@ class Subscriptions:
             self._unconfirmed.pop(mailbox, None)
             self._done(mailbox, StoreUnavailable())
 
+    # --- slots that move -----------------------------------------------------------------
+
+    @property
+    def settled(self) -> bool:
+        """Whether no mailbox is astray."""
+        return not self._astray
+
+    def _stray(self, mailboxes: list[str]) -> None:
+        """Note that the store does not have these subscribed, and look for where to."""
+        self._astray.update(mailboxes)
+        for mailbox in mailboxes:
+            self._unconfirmed.setdefault(mailbox, self._flush_number)
+        if self._unsure is not None:
+            self._unsure()
+
+    def resume(self) -> None:
+        """Subscribe again here what went astray and, by the map, belongs here."""
+        astray, self._astray = self._astray, set()
+        for mailbox in astray:
+            self._adopted.add(mailbox)
+            self._unconfirmed[mailbox] = self._flush_number
+            self._change(mailbox, wanted=True)
+
+    def release(self, slots: Container[int]) -> list[Awaited]:
+        """Forget the mailboxes of these slots; return them, with who waits for each."""
+        released = []
+        for mailbox in list(self._mailboxes.values()):
+            channel = channel_of(mailbox)
+            if slot_of(channel) in slots:
+                del self._mailboxes[channel.encode()]
+                self._astray.discard(mailbox)
+                self._unconfirmed.pop(mailbox, None)
+                self._changed.pop(mailbox, None)
+                released.append((mailbox, self._waiters.pop(mailbox, [])))
+        return released
+
+    def adopt(self, mailbox: str, waiters: Sequence[asyncio.Future[None]]) -> None:
+        """Subscribe to a mailbox that another primary had, and have it compared."""
+        self._mailboxes[channel_of(mailbox).encode()] = mailbox
+        self._unconfirmed[mailbox] = self._flush_number
+        if waiters:
+            self._waiters[mailbox] = list(waiters)
+        self._adopted.add(mailbox)
+        self._change(mailbox, wanted=True)
+
+    def move(self, home: str) -> None:
+        """Hear the ticks on another channel from now on."""
+        self._tick_channel = home
+        self._heard = self._published = self._tick
+        if self._link is not None and self._link.connection is not None:
+            subscribe = pack(("SSUBSCRIBE", home))
+            self._send(self._link.connection, subscribe, _Flush(self._flush_number, [], []))
+
     # --- hearing -------------------------------------------------------------------------
 
     def pushed(self, pushes: list[list[bytes]]) -> None:
@@ -202,6 +315,8 @@ class Subscriptions:
         fresh: dict[str, list[StoredMessage]] = {}
         for push in pushes:
             if push[0] != b"smessage":
+                if push[0] == b"sunsubscribe":
+                    self._ended(push[1])
                 continue
             mailbox = self._mailboxes.get(push[1])
             text = push[2]
@@ -219,6 +334,15 @@ class Subscriptions:
                 _tell(self._event, mailbox, text)
         for mailbox, messages in fresh.items():
             _tell(self._subscriber.published, mailbox, messages)
+
+    def _ended(self, channel: bytes) -> None:
+        """A subscription ended, because we said so or because its slot has left."""
+        mailbox = self._mailboxes.get(channel)
+        if self._unsure is not None:
+            if mailbox is not None:
+                self._stray([mailbox])
+            elif channel == self._tick_channel.encode():
+                self._unsure()
 
     def _event(self, mailbox: str, text: bytes) -> None:
         """Tell what is no message; see the head of functions.lua for the forms."""
@@ -257,12 +381,17 @@ class Subscriptions:
             self._heard = max(self._heard, int(text[5:]))
 
 
-def _pack(command: str, mailboxes: list[str]) -> bytes:
-    """Encode a command over the mailboxes' channels, as often as needed."""
-    return b"".join(
-        pack((command, *map(channel_of, mailboxes[at : at + CHANNELS])))
-        for at in range(0, len(mailboxes), CHANNELS)
-    )
+def _by_slot(channels: list[str]) -> list[list[str]]:
+    slots: dict[int, list[str]] = {}
+    for channel in channels:
+        slots.setdefault(slot_of(channel), []).append(channel)
+    return list(slots.values())
+
+
+def _concerns(error: hiredis.ReplyError, mailbox: str) -> bool:
+    """Tell whether an error may be of this mailbox's subscription."""
+    word, slot, *_ = (*str(error).split(" "), "")
+    return word != "MOVED" or int(slot) == slot_of(channel_of(mailbox))
 
 
 def _tell(listener: Callable[[*Args], None], *args: *Args) -> None:

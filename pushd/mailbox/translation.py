@@ -1,5 +1,6 @@
 """What goes to functions.lua and comes back, in our words: names, ids, results, errors."""
 
+from binascii import crc_hqx
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
@@ -64,12 +65,20 @@ _REFUSALS: dict[int, Callable[[], PushdError]] = {
 }
 """The answers that are refusals; the numbers are those at the head of functions.lua."""
 
+SLOTS = 16384
+"""Slots of a Cluster."""
+
 _DUPLICATE = ord("=")
 
 
 def channel_of(mailbox: str) -> str:
     """Name the channel of a mailbox, which is also the root of its keys."""
     return f"pushd:{{{mailbox}}}"
+
+
+def slot_of(channel: str) -> int:
+    """Tell the slot of a Cluster that has a channel, and all keys that begin like it."""
+    return crc_hqx(channel[7 : channel.index("}")].encode(), 0) % SLOTS
 
 
 def parse_id(text: bytes) -> MessageId:
@@ -111,9 +120,11 @@ def page(answer: list[Any]) -> Page:
     return Page(messages, bool(complete), parse_id(tail), unread, overflow)
 
 
-def stored(answer: bytes | int) -> Result:
-    """Read one answer of `accept`."""
-    if isinstance(answer, int):
+def stored(answer: bytes | int | PushdError) -> Result:
+    """Read one answer of `accept`, or why a part of the store gave none."""
+    if not isinstance(answer, bytes):
+        if isinstance(answer, PushdError):
+            return answer
         return Stale() if answer == STALE else refusal(answer)
     if answer[0] == _DUPLICATE:
         return Stored(parse_id(answer[1:]), True)

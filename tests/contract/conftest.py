@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
@@ -12,7 +13,7 @@ import pytest
 from pushd.mailbox.base import Quota
 from pushd.mailbox.redis import RedisMailboxes
 from tests.contract.stores import Ear
-from tests.stores import KINDS, Server, missing
+from tests.stores import KINDS, Cluster, Sentinels, Server, Store, missing
 
 QUOTA = Quota(messages=100_000, bytes=64 * 1024 * 1024, dedup=3600)
 
@@ -21,7 +22,7 @@ class Connect(Protocol):
     """Makes mailboxes on a server; they are closed after the test."""
 
     async def __call__(
-        self, server: Server, ear: Ear | None = None, quota: Quota = QUOTA
+        self, server: Store, ear: Ear | None = None, quota: Quota = QUOTA
     ) -> RedisMailboxes:
         """Connect."""
 
@@ -46,6 +47,22 @@ def server(kind: str) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="session", params=[*KINDS, "sentinels", "cluster"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """Run a store of each kind, and of several servers."""
+    kind: str = request.param
+    if missing(kind):
+        pytest.skip(missing(kind))
+    with tempfile.TemporaryDirectory(prefix="pushd-") as directory, ExitStack() as stack:
+        place = Path(directory)
+        if kind == "sentinels":
+            yield stack.enter_context(Sentinels("valkey", place))
+        elif kind == "cluster":
+            yield stack.enter_context(Cluster("valkey", place))
+        else:
+            yield stack.enter_context(Server(kind, place))
+
+
 @pytest.fixture
 def own_server(kind: str) -> Iterator[Server]:
     """Run a server for one test, which may do it harm."""
@@ -62,7 +79,7 @@ async def connect() -> AsyncIterator[Connect]:
     made: list[RedisMailboxes] = []
 
     async def connect(
-        server: Server, ear: Ear | None = None, quota: Quota = QUOTA
+        server: Store, ear: Ear | None = None, quota: Quota = QUOTA
     ) -> RedisMailboxes:
         mailboxes = RedisMailboxes(
             server.url, subscriber=ear or Ear(), quota=quota, durability="fsync"

@@ -44,9 +44,9 @@ class Ear:
         """Note a device."""
         self.heard.append(Heard("joined", mailbox, (device, session)))
 
-    def interrupted(self) -> None:
+    def interrupted(self, mailboxes: Sequence[str]) -> None:
         """Note an interruption."""
-        self.heard.append(Heard("interrupted", "", None))
+        self.heard.append(Heard("interrupted", "", list(mailboxes)))
 
     def what(self) -> list[str]:
         """List what was heard, without the details."""

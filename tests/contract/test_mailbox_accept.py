@@ -11,8 +11,14 @@ from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
 from pushd.protocol.messages import From, message_body
 from tests.contract.conftest import Connect
-from tests.contract.stores import ALICE, CAROL, entry, unread
-from tests.stores import Server
+from tests.contract.stores import ALICE, CAROL, Ear, entry, unread
+from tests.stores import Server, Store
+
+
+@pytest.fixture
+async def mailboxes(connect: Connect, store: Store, ear: Ear) -> RedisMailboxes:
+    """Connect to each kind of store, of one server and of several."""
+    return await connect(store, ear)
 
 
 async def accept(mailboxes: RedisMailboxes, *entries: Entry) -> list[Stored]:

@@ -31,7 +31,7 @@ async def _read(mailboxes: RedisMailboxes, bob: str, old: MessageId) -> MessageI
 
 async def _tails(mailboxes: RedisMailboxes, bob: str, old: MessageId) -> MessageId:
     [tail] = await mailboxes.tails([bob])
-    assert tail is not None
+    assert isinstance(tail, MessageId)
     return tail
 
 

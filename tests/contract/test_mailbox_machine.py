@@ -186,7 +186,7 @@ class Machine(RuleBasedStateMachine):
     def look(self) -> None:
         """Ask for the tail alone."""
         [tail] = self.run(self.mailboxes.tails([self.bob]))
-        assert tail is not None
+        assert isinstance(tail, MessageId)
         self._sees(tail)
 
     def _sees(self, tail: MessageId) -> None:

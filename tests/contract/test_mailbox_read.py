@@ -3,11 +3,21 @@
 import asyncio
 import gc
 
+import pytest
+
 from pushd.mailbox.base import Acknowledged, Opened, Page, Stored
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
 from pushd.protocol.messages import MAX_PAGE_BYTES
+from tests.contract.conftest import Connect
 from tests.contract.stores import Ear, entry, unread, until
+from tests.stores import Store
+
+
+@pytest.fixture
+async def mailboxes(connect: Connect, store: Store, ear: Ear) -> RedisMailboxes:
+    """Connect to each kind of store, of one server and of several."""
+    return await connect(store, ear)
 
 
 async def deliver(mailboxes: RedisMailboxes, bob: str, count: int) -> list[MessageId]:

@@ -142,6 +142,7 @@ async def test_the_subscriber_is_told_of_an_interruption(
     names = [f"did:test:{n}" for n in range(600)]
     await asyncio.gather(*[mailboxes.subscribe(name) for name in [BOB, *names]])
     first = await accepted(mailboxes, "one")
+    await until(lambda: first in ear.messages(BOB))
     await asyncio.to_thread(server.restart)
     await until(lambda: "interrupted" in ear.what())
     second = await accepted(mailboxes, "two")

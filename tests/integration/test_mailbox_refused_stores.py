@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from pushd.mailbox.checks import Durability
 from pushd.mailbox.redis import RedisMailboxes
 from tests.contract.stores import Ear, entry, until
 from tests.processes import free_port
-from tests.stores import Server
+from tests.stores import Server, certificate, tls
 
 QUOTA = Quota(messages=100, bytes=10**6, dedup=3600)
 BOB = "did:test:bob"
@@ -196,37 +195,18 @@ async def test_a_store_that_goes_wrong_later(monkeypatch: pytest.MonkeyPatch) ->
         await mailboxes.close()
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """Make a certificate for localhost; its key lies beside it."""
-    path = tmp_path / "certificate"
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-        " -subj /CN=localhost -addext subjectAltName=DNS:localhost"
-    )
-    files = ["-keyout", str(tmp_path / "key"), "-out", str(path)]
-    subprocess.run([*command.split(), *files], check=True, capture_output=True)
-    return path
-
-
 @pytest.mark.skipif(
     shutil.which("redis-server") is None or shutil.which("openssl") is None,
     reason="needs a redis-server with TLS, and openssl",
 )
-async def test_tls(certificate: Path) -> None:
+async def test_tls(tmp_path: Path) -> None:
     """A certificate is verified, unless the URL says otherwise."""
-    port = free_port()
-    options = {
-        "tls_port": str(port),
-        "tls_key_file": str(certificate.with_name("key")),
-        "tls_cert_file": str(certificate),
-        "tls_auth_clients": "no",
-    }
-    with running("redis", **options):
+    port, own = free_port(), certificate(tmp_path)
+    with running("redis", tls_port=str(port), **tls(own)):
         url = f"rediss://localhost:{port}"
         mailboxes = made(url)
         await mailboxes.start()
         assert "does not answer" in str(mailboxes.ready())
         await mailboxes.close()
-        await serves(f"{url}?ssl_ca_certs={certificate}")
+        await serves(f"{url}?ssl_ca_certs={own}")
         await serves(f"{url}?ssl_cert_reqs=none")

@@ -13,7 +13,7 @@ from pushd.admission import Admission
 from pushd.bounds import COME_BACK, Bound
 from pushd.errors import Overloaded, TooManySessions
 from pushd.hub import Hub
-from pushd.mailbox.base import Acknowledged, Entry, Opened, Page, Result, Verdicts
+from pushd.mailbox.base import Acknowledged, Entry, Opened, Page, Result, Tail, Verdicts
 from pushd.metrics import Metrics
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow, StoredMessage
@@ -88,10 +88,10 @@ class Tails:
         self.asked: list[str] = []
         self.unsubscribed: list[str] = []
 
-    def tails(self, mailboxes: Sequence[str]) -> Future[list[MessageId | None]]:
+    def tails(self, mailboxes: Sequence[str]) -> Future[list[Tail]]:
         """Answer 7-1 for everyone."""
         self.asked += mailboxes
-        answer: Future[list[MessageId | None]] = get_running_loop().create_future()
+        answer: Future[list[Tail]] = get_running_loop().create_future()
         answer.set_result([MessageId(7, 1)] * len(mailboxes))
         return answer
 
@@ -338,7 +338,7 @@ async def test_every_mailbox_is_compared_with_the_store() -> None:
     hub.start(tails)
     one = join(hub, Recorder("1"))
     other = join(hub, Recorder("2", mailbox=ALICE))
-    hub.interrupted()
+    hub.interrupted([BOB, ALICE, "did:test:gone"])
     assert sorted(tails.asked) == sorted([BOB, ALICE])
     answered = get_running_loop().create_future()
     get_running_loop().call_soon(answered.set_result, None)

@@ -1,0 +1,282 @@
+"""On a Cluster: calls find the primary that has the mailbox, whatever moves meanwhile."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from pushd.errors import ConfigurationError, PushdError, StoreUnavailable
+from pushd.mailbox.base import Quota, Stored
+from pushd.mailbox.checks import Durability
+from pushd.mailbox.redis import RedisMailboxes
+from pushd.mailbox.translation import channel_of, slot_of
+from pushd.protocol.ids import MessageId
+from tests.contract.stores import Ear, entry, unread, until
+from tests.processes import PATIENCE, free_port
+from tests.stores import Cluster, Server, certificate
+
+QUOTA = Quota(messages=100_000, bytes=64 * 1024 * 1024, dedup=3600)
+NAMES = [f"did:test:{number}" for number in range(60)]
+BOB = NAMES[0]
+SLOT = slot_of(channel_of(BOB))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Run three primaries for the tests that lose none of them."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pushd-") as directory,
+        Cluster("valkey", Path(directory)) as cluster,
+    ):
+        yield cluster
+
+
+@pytest.fixture
+def ear() -> Ear:
+    """Hear publications."""
+    return Ear()
+
+
+@asynccontextmanager
+async def connected(
+    url: str, ear: Ear, durability: Durability = "fsync"
+) -> AsyncIterator[RedisMailboxes]:
+    """Make mailboxes, Bob's among them, and listen to it."""
+    mailboxes = RedisMailboxes(url, subscriber=ear, quota=QUOTA, durability=durability)
+    await mailboxes.start()
+    try:
+        await mailboxes.open(BOB, create=True)
+        await mailboxes.subscribe(BOB)
+        yield mailboxes
+    finally:
+        await mailboxes.close()
+
+
+@pytest.fixture
+async def mailboxes(cluster: Cluster, ear: Ear) -> AsyncIterator[RedisMailboxes]:
+    """Connect to the Cluster."""
+    async with connected(cluster.url, ear) as mailboxes:
+        yield mailboxes
+
+
+async def accepted(mailboxes: RedisMailboxes, mailbox: str, payload: str) -> MessageId:
+    """Deliver with a key until it is accepted, as a sender would."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                delivery = entry(mailbox, payload, key=payload)
+                [result] = await mailboxes.accept([delivery])
+            except StoreUnavailable:
+                await asyncio.sleep(0.02)
+            else:
+                assert isinstance(result, Stored), result
+                return result.id
+
+
+async def everyone(mailboxes: RedisMailboxes) -> None:
+    """Open many mailboxes, some at each primary, and listen to them."""
+    await asyncio.gather(*[mailboxes.open(name, create=True) for name in NAMES])
+    await asyncio.gather(*[mailboxes.subscribe(name) for name in NAMES])
+
+
+async def test_one_call_over_all_primaries(
+    cluster: Cluster, mailboxes: RedisMailboxes, ear: Ear
+) -> None:
+    """It is split by slot, and the answers come back in the order of the question."""
+    await everyone(mailboxes)
+    owners = {cluster.owner(slot_of(channel_of(name))) for name in NAMES}
+    assert len(owners) == 3
+    names = [*NAMES, "did:test:nobody", *reversed(NAMES)]
+    results = await mailboxes.accept([entry(name) for name in names])
+    assert not isinstance(results[60], Stored)
+    stored = [result for result in results if isinstance(result, Stored)]
+    assert len(stored) == 120
+    for name, first, second in zip(NAMES, stored[:60], reversed(stored[60:]), strict=True):
+        assert (await unread(mailboxes, name))[-2:] == [first.id, second.id]
+    tails = await mailboxes.tails([*NAMES, "did:test:nobody", BOB])
+    assert tails == [*[one.id for one in reversed(stored[60:])], None, stored[-1].id]
+    counts = await mailboxes.charge(dict.fromkeys(NAMES, 100.0))
+    assert list(counts) == NAMES
+    await until(lambda: all(len(ear.messages(name)) == 2 for name in NAMES))
+
+
+async def test_a_slot_moves_under_load(
+    cluster: Cluster, mailboxes: RedisMailboxes, ear: Ear
+) -> None:
+    """Nothing is lost or done twice, and publications come from the new place."""
+    ids: list[MessageId] = []
+    moving = asyncio.Event()
+
+    async def deliver() -> None:
+        while not moving.is_set():
+            ids.append(await accepted(mailboxes, BOB, f"load-{len(ids)}"))
+
+    before = await unread(mailboxes, BOB)
+    load = asyncio.create_task(deliver())
+    for _ in range(3):
+        count = len(ids)
+        await until(lambda count=count: len(ids) > count + 20)  # type: ignore[misc] # mypy cannot infer a lambda's default
+        target = another(cluster, cluster.owner(SLOT))
+        await asyncio.to_thread(cluster.move, SLOT, target)
+        count = len(ids)
+        await until(lambda count=count: len(ids) > count + 20)  # type: ignore[misc] # mypy cannot infer a lambda's default
+    moving.set()
+    await load
+    assert await unread(mailboxes, BOB) == before + ids
+    await until(lambda: ids[-1] in ear.messages(BOB))
+    await until(lambda: [BOB] in [heard.details for heard in ear.heard])
+    assert ear.messages(BOB) == sorted(ear.messages(BOB))
+
+
+def another(cluster: Cluster, owner: Server) -> Server:
+    """Find a primary that is not this one."""
+    return next(server for server in cluster.primaries() if server is not owner)
+
+
+async def test_a_mailbox_that_is_half_carried_waits(
+    cluster: Cluster, mailboxes: RedisMailboxes
+) -> None:
+    """While its keys are in two places it is no unknown mailbox, nor a new one."""
+    first = await accepted(mailboxes, BOB, "before")
+    before = await unread(mailboxes, BOB)
+    target = another(cluster, cluster.owner(SLOT))
+    source = cluster.open(SLOT, target)
+    assert cluster.carry(SLOT, source, target, at_once=1)
+    delivering = mailboxes.accept([entry(BOB, "meanwhile", key="meanwhile")])
+    reading = mailboxes.tails([BOB])
+    with pytest.raises(StoreUnavailable):
+        await mailboxes.open(BOB, create=True)
+    with pytest.raises(StoreUnavailable):
+        await delivering
+    with pytest.raises(StoreUnavailable):
+        await reading
+    late = mailboxes.accept([entry(BOB, "late", key="late")])
+    while cluster.carry(SLOT, source, target, at_once=1):
+        pass
+    cluster.close(SLOT, source, target)
+    [result] = await late
+    assert isinstance(result, Stored)
+    assert (result.id.epoch, result.duplicate) > (first.epoch, False)
+    assert await unread(mailboxes, BOB) == [*before, result.id]
+
+
+async def test_a_primary_that_is_new(
+    cluster: Cluster, mailboxes: RedisMailboxes, ear: Ear
+) -> None:
+    """It gets the functions, and serves what is moved to it."""
+    await everyone(mailboxes)
+    fresh = await asyncio.to_thread(cluster.add)
+    for name in NAMES[:5]:
+        await asyncio.to_thread(cluster.move, slot_of(channel_of(name)), fresh)
+    for name in NAMES[:5]:
+        id = await accepted(mailboxes, name, "to the new one")
+        await until(lambda name=name, id=id: id in ear.messages(name))  # type: ignore[misc] # mypy cannot infer a lambda's default
+    await until(lambda: mailboxes.ready() is None)
+
+
+async def test_a_part_that_is_away_takes_no_other_along(
+    cluster: Cluster, mailboxes: RedisMailboxes
+) -> None:
+    """One primary is stopped: the others accept, and tell their tails."""
+    await everyone(mailboxes)
+    stopped = cluster.primaries()[1]
+    gone = {name for name in NAMES if cluster.owner(slot_of(channel_of(name))) is stopped}
+    stopped.kill()
+    try:
+        await until(lambda: mailboxes.ready() is not None)
+        results = await mailboxes.accept([entry(name) for name in NAMES])
+        for name, result in zip(NAMES, results, strict=True):
+            assert isinstance(result, StoreUnavailable if name in gone else Stored)
+        tails = await mailboxes.tails(NAMES)
+        for name, tail in zip(NAMES, tails, strict=True):
+            assert isinstance(tail, PushdError if name in gone else MessageId)
+    finally:
+        stopped.start()
+    await until(lambda: mailboxes.ready() is None)
+    for name in NAMES:
+        await accepted(mailboxes, name, "again")
+
+
+# --- failover --------------------------------------------------------------------------
+
+
+async def test_a_primary_is_replaced(ear: Ear) -> None:
+    """Its replica is found, sessions hear it, and what was replicated is all there."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pushd-") as directory,
+        Cluster("valkey", Path(directory), replicas=1) as cluster,
+    ):
+        async with connected(cluster.url, ear, "replicated") as mailboxes:
+            ids = [await accepted(mailboxes, BOB, f"first-{n}") for n in range(5)]
+            await replace(cluster, lambda: cluster.failover(cluster.owner(SLOT)))
+            ids += [await accepted(mailboxes, BOB, f"second-{n}") for n in range(5)]
+            await until(lambda: ids[-1] in ear.messages(BOB))
+            former = cluster.owner(SLOT)
+            former.kill()
+            await replace(cluster, lambda: cluster.await_failover(former))
+            former.start()
+            ids += [await accepted(mailboxes, BOB, f"third-{n}") for n in range(5)]
+            await until(lambda: ids[-1] in ear.messages(BOB))
+            assert await unread(mailboxes, BOB) == ids
+            assert len({id.epoch for id in ids}) == 3
+            await until(lambda: mailboxes.ready() is None)
+
+
+async def replace(cluster: Cluster, promote: Callable[[], Server]) -> None:
+    """Have Bob's slot served by another server."""
+    promoted = await asyncio.to_thread(promote)
+    assert cluster.owner(SLOT) is promoted
+
+
+# --- being let in ----------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server")
+async def test_tls_and_users(ear: Ear) -> None:
+    """All its servers are reached by TLS, as the user of the URL, at their own ports."""
+    with tempfile.TemporaryDirectory(prefix="pushd-") as directory:
+        own = certificate(Path(directory))
+        with Cluster("redis", Path(directory), certificate=own) as cluster:
+            rules = ["on", ">secret", "~pushd:*", "&pushd:*", "+@all"]
+            for server in cluster.servers:
+                server.ask("ACL", "SETUSER", "app", *rules)
+            url = cluster.url.replace("//", "//app:secret@") + f"?ssl_ca_certs={own}"
+            async with connected(url, ear) as mailboxes:
+                await everyone(mailboxes)
+                results = await mailboxes.accept([entry(name) for name in NAMES])
+                assert all(isinstance(result, Stored) for result in results)
+                await until(lambda: all(ear.messages(name) for name in NAMES))
+            assert "password" in await refusal(url.replace("secret", "sesame"))
+
+
+# --- what is no Cluster ----------------------------------------------------------------
+
+
+async def test_the_url_fits_the_store(cluster: Cluster) -> None:
+    """One server is no Cluster, nor the other way round; a sentence says which it is."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pushd-") as directory,
+        Server("valkey", Path(directory), port=str(free_port())) as single,
+    ):
+        assert "redis://" in await refusal(f"redis+cluster://127.0.0.1:{single.port}")
+    assert "redis+cluster://" in await refusal(cluster.servers[0].url)
+    nobody = RedisMailboxes(
+        "redis+cluster://127.0.0.1:1", subscriber=Ear(), quota=QUOTA, durability="fsync"
+    )
+    await nobody.start()
+    assert "None of 127.0.0.1:1" in str(nobody.ready())
+    with pytest.raises(StoreUnavailable):
+        await nobody.subscribe(BOB)
+    await nobody.close()
+
+
+async def refusal(url: str) -> str:
+    """Start on what will not do; tell what is said."""
+    mailboxes = RedisMailboxes(url, subscriber=Ear(), quota=QUOTA, durability="fsync")
+    with pytest.raises(ConfigurationError) as raised:
+        await mailboxes.start()
+    return str(raised.value)
