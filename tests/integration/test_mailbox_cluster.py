@@ -132,6 +132,21 @@ async def test_a_slot_moves_under_load(
     assert ear.messages(BOB) == sorted(ear.messages(BOB))
 
 
+async def test_one_that_only_listens_goes_along(
+    cluster: Cluster, mailboxes: RedisMailboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks nothing, so no answer sends it on; the end of its subscription does."""
+    monkeypatch.setattr("pushd.mailbox.cluster.LOOK_SECONDS", 600.0)
+    monkeypatch.setattr("pushd.mailbox.subscriptions.TICK_SECONDS", 600.0)
+    quiet = Ear()
+    async with connected(cluster.url, quiet):
+        target = another(cluster, cluster.owner(SLOT))
+        await asyncio.to_thread(cluster.move, SLOT, target)
+        await until(lambda: [BOB] in [heard.details for heard in quiet.heard])
+        id = await accepted(mailboxes, BOB, f"for the quiet one at {target.port}")
+        await until(lambda: id in quiet.messages(BOB))
+
+
 def another(cluster: Cluster, owner: Server) -> Server:
     """Find a primary that is not this one."""
     return next(server for server in cluster.primaries() if server is not owner)
