@@ -94,11 +94,14 @@ class Line:
         Returns:
             What the call will have returned; it fails with `Overloaded` if too many wait.
         """
-        if not self._bound.take():
+        bound = self._bound
+        if bound.held >= bound.most:
+            bound.turned_away += 1
             refused: Future[T] = asyncio.get_running_loop().create_future()
             refused.set_exception(come_back_later("Too many clients come back at once."))
             refused.exception()  # asked for, so a dropped future is no complaint in the log
             return refused
+        bound.held += 1
         if self._free:
             return self._begin(call)
         later: Future[T] = asyncio.get_running_loop().create_future()
@@ -114,7 +117,7 @@ class Line:
     def _end(self, answer: Future[Any]) -> None:
         """Give the turn to the next, whatever came of this one."""
         self._free += 1
-        self._bound.give()
+        self._bound.held -= 1
         if self._waiting:
             call, later = self._waiting.popleft()
             self._begin(call).add_done_callback(partial(_pass_on, later))

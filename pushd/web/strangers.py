@@ -47,20 +47,21 @@ class Strangers:
         if self._each and not self._has_room_at(stranger, transport):
             self._bound.turned_away += 1
             return False
-        now = monotonic()
-        if self._bound.spent and not self._make_room(now):
-            self._bound.turned_away += 1
+        bound, now = self._bound, monotonic()
+        if bound.held >= bound.most and not self._make_room(now):
+            bound.turned_away += 1
             self._forget(stranger)
             return False
-        self._bound.take()
+        bound.held += 1
         self._since[stranger] = now
         return True
 
     def leave(self, stranger: Stranger) -> None:
         """Take note that a connection is known now, or gone; idempotent."""
         if self._since.pop(stranger, None) is not None:
-            self._bound.give()
-            self._forget(stranger)
+            self._bound.held -= 1
+            if self._each:
+                self._forget(stranger)
 
     def _make_room(self, now: float) -> bool:
         longest, since = next(iter(self._since.items()))

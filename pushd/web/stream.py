@@ -166,7 +166,8 @@ class Stream(WebSocket, Driver):
         """Leave: the connection is gone."""
         self._session.end()
         self.deadline = math.inf
-        self._hold(0)
+        if self._holds:
+            self._hold(0)
         self._parts["strangers"].leave(self)
         self._leave()
 
