@@ -1,4 +1,8 @@
-"""The command `python -m bench`: run the scenarios, print one table, write one JSON."""
+"""The command `python -m bench`: pushd against its budgets and beside its peers.
+
+Every scenario is run, then every peer does the same work; one run prints what came of it
+and writes one JSON. With `--only` or `--peers` just what they name is done.
+"""
 
 import argparse
 import shlex
@@ -47,28 +51,29 @@ Note = Callable[[str], None]
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure, and print the tables."""
     options = _options()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
-    plan = QUICK if options.quick else FULL
     began = time.monotonic()
     facts = report.machine()
+    runs: list[Figures] = []
+    tables: list[str] = []
     try:
-        plan = within_limits(plan)
-        if options.peers is None:
+        plan = within_limits(QUICK if options.quick else FULL)
+        if options.only or options.peers is None:
             names = options.only or SCENARIOS
-            runs = measure(plan, names, _say, attempts=options.attempts)
-            table = report.table(runs)
-        else:
-            names = options.peers or PEERS
-            plan = among_peers(plan)
-            outcomes = compare.compare(plan, names, _say, attempts=options.attempts)
-            runs, table = compare.named_runs(outcomes), compare.table(outcomes)
+            runs += measure(plan, names, _say, attempts=options.attempts)
+            tables.append(report.table(runs))
+        if options.peers is not None or not options.only:
+            peers, among = options.peers or PEERS, among_peers(plan)
+            outcomes = compare.compare(among, peers, _say, attempts=options.attempts)
+            runs += compare.named_runs(outcomes)
+            tables.append(compare.table(outcomes))
             facts["peers"] = compare.versions(outcomes)
     except (Unavailable, LoadFailed) as error:
         sys.exit(f"bench: {error}")
-    print(table)
+    print(*tables, sep="\n\n")
     facts["command"] = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
     facts["took_seconds"] = round(time.monotonic() - began)
     path = options.output or RESULTS / f"{time.strftime('%Y%m%dT%H%M%S')}.json"
@@ -151,17 +156,17 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="one short run, under a minute"
+        "--quick", action="store_true", help="one short run of each"
     )
     parser.add_argument(
-        "--only", nargs="+", choices=SCENARIOS, help="these scenarios; all by default"
+        "--only", nargs="+", choices=SCENARIOS, help="these scenarios, against the budgets"
     )
     parser.add_argument(
         "--peers",
         nargs="*",
         choices=PEERS,
         metavar="PEER",
-        help="compare with these, installed if need be, instead; all by default:"
+        help="beside these, installed if need be; with no name all of them:"
         f" {', '.join(PEERS)}",
     )
     parser.add_argument(
