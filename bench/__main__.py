@@ -155,9 +155,7 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="one short run of each"
-    )
+    parser.add_argument("--quick", action="store_true", help="one short run of each")
     parser.add_argument(
         "--only", nargs="+", choices=SCENARIOS, help="these scenarios, against the budgets"
     )
