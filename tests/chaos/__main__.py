@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.chaos.schedule import Outcome, draw, run_all
+from tests.chaos.world import TOPOLOGIES
 
 KEEP = Path("build/chaos")
 
@@ -23,7 +24,8 @@ def main() -> int:
     arguments = _arguments()
     seed = int(time.time()) if arguments.seed is None else arguments.seed
     seeds = range(seed, seed + arguments.schedules)
-    schedules = (draw(number, pace=arguments.pace) for number in seeds)
+    fixed = {"pace": arguments.pace, "topology": arguments.topology}
+    schedules = (draw(number, **fixed) for number in seeds)
     outcomes = asyncio.run(
         run_all(
             schedules,
@@ -50,6 +52,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--schedules", type=int, default=20, help="how many")
     parser.add_argument("--parallel", type=int, default=4, help="how many at once")
     parser.add_argument("--pace", type=float, default=5.0, help="1 is a server's own")
+    parser.add_argument("--topology", choices=TOPOLOGIES, default=TOPOLOGIES[0])
     parser.add_argument("--pause", type=Path, help="start none while this file is there")
     return parser.parse_args()
 

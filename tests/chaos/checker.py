@@ -109,10 +109,10 @@ def _in_order(deliveries: list[Delivery], facts: Facts) -> Iterator[Complaint]:
     """
     by_era = defaultdict(list)
     for delivery in deliveries:
-        begun = sum(loss.until <= delivery.asked for loss in facts.losses)
-        ended = sum(loss.since < delivery.answers[0].at for loss in facts.losses)
-        if begun == ended:
-            by_era[begun].append(delivery)
+        over = sum(loss.until <= delivery.asked for loss in facts.forgettings)
+        begun = sum(loss.since < delivery.answers[0].at for loss in facts.forgettings)
+        if over == begun:
+            by_era[over].append(delivery)
     for era in by_era.values():
         answered = sorted(era, key=lambda delivery: delivery.answers[0].at)
         highest, settled = START, 0

@@ -2,7 +2,7 @@
 
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from pushd.protocol.ids import MessageId
@@ -73,7 +73,8 @@ class Facts:
         known: The ids of each mailbox that are known to have been given out, ascending,
             by a 202 or because a client got them.
         payloads: By mailbox and id, whatever was first said of it.
-        losses: When the store may have forgotten.
+        losses: When the store may have forgotten something.
+        forgettings: Those of them in which messages may be gone.
     """
 
     def __init__(self, history: History) -> None:
@@ -81,6 +82,7 @@ class Facts:
         self.known: dict[str, list[MessageId]] = defaultdict(list)
         self.payloads: dict[tuple[str, MessageId], str] = {}
         self.losses = [event for event in history if isinstance(event, Lost)]
+        self.forgettings = [loss for loss in self.losses if loss.messages]
         self.refusals = [event for event in history if isinstance(event, Refused)]
         self._acks: dict[str, list[Ack]] = defaultdict(list)
         self._read_deliveries(history)
@@ -135,7 +137,7 @@ class Facts:
         return any(
             ack.confirmed is not None
             and ack.confirmed <= before
-            and not self.undone(ack.asked, ack.confirmed)
+            and not _within(self.losses, ack.asked, ack.confirmed)
             for ack in self._covering(mailbox, id)
         )
 
@@ -143,13 +145,19 @@ class Facts:
         return (ack for ack in self._acks[mailbox] if ack.covers(id))
 
     def undone(self, asked: float, answered: float) -> bool:
-        """Tell whether what was asked and answered then may have been forgotten."""
-        return any(asked < loss.until and answered > loss.since for loss in self.losses)
+        """Tell whether what was accepted then may have been forgotten."""
+        return _within(self.forgettings, asked, answered)
 
     def owed(self, mailbox: str, id: MessageId, at: float) -> bool:
         """Tell whether a message that was given out has to be in its mailbox then."""
         delivery = self.delivery(mailbox, id)
         if delivery is None or not delivery.lasting or self.released(mailbox, id, at):
             return False
-        answered = min((answer.at for answer in delivery.answers), default=at)
-        return not self.undone(delivery.asked, answered)
+        answered = [answer.at for answer in delivery.answers if answer.id == id]
+        if not answered:  # it was sent and never claimed: every loss excuses it
+            return not _within(self.losses, delivery.asked, at)
+        return not self.undone(delivery.asked, answered[0])
+
+
+def _within(losses: Iterable[Lost], asked: float, answered: float) -> bool:
+    return any(asked < loss.until and answered > loss.since for loss in losses)

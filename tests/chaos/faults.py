@@ -15,6 +15,7 @@ from typing import NamedTuple
 from tests.chaos.history import Fault
 from tests.chaos.proxy import ALL, NODE, STORE, WAYS, Proxy, Which
 from tests.chaos.world import Shape, World
+from tests.stores import Sentinels
 
 HOUR = 3600.0
 
@@ -149,6 +150,71 @@ async def _disk_full(world: World, strike: Strike) -> None:
             await asyncio.to_thread(world.store.restart)
 
 
+# --- a primary, its replica and their sentinels -----------------------------------------
+
+
+async def _primary_gone(world: World, strike: Strike, *, killed: bool) -> None:
+    """Cost the primary its place; it comes back, dead before or still in the belief."""
+    group = _group(world)
+    async with world.hand("store"):
+        broken = world.recorder.now()
+        former = await asyncio.to_thread(group.primary)
+        harm = former.kill if killed else former.pause
+        await asyncio.to_thread(group.await_failover, harm)
+        await asyncio.sleep(strike.lasts)
+        await asyncio.to_thread(former.start if killed else former.resume)
+        await asyncio.to_thread(group.demote, former)
+        _failed_over(world, broken)
+
+
+async def _failover(world: World, strike: Strike) -> None:
+    """Have the sentinels promote the replica although nothing is wrong."""
+    group = _group(world)
+    async with world.hand("store"), world.hand("replica"):
+        broken = world.recorder.now()
+        await asyncio.to_thread(group.failover)
+        _failed_over(world, broken)
+
+
+async def _replica_killed(world: World, strike: Strike) -> None:
+    group = _group(world)
+    async with world.hand("store"):
+        [replica] = await asyncio.to_thread(group.replicas)
+        await asyncio.to_thread(replica.kill)
+        await asyncio.sleep(strike.lasts)
+        await asyncio.to_thread(replica.start)
+        await asyncio.to_thread(group.demote, replica)
+
+
+async def _replica_lags(world: World, strike: Strike) -> None:
+    """Keep the replica from hearing its primary, while both are well."""
+    group = _group(world)
+    async with world.hand("replica"):
+        [replica] = await asyncio.to_thread(group.replicas)
+        await asyncio.to_thread(replica.ask, "CONFIG", "SET", "masterauth", "wrong")
+        await asyncio.to_thread(replica.ask, "CLIENT", "KILL", "TYPE", "master")
+        await asyncio.sleep(strike.lasts)
+        await asyncio.to_thread(replica.ask, "CONFIG", "SET", "masterauth", "")
+
+
+async def _sentinel_killed(world: World, strike: Strike) -> None:
+    sentinel = _group(world).sentinels[0]
+    async with world.hand("sentinel"):
+        await asyncio.to_thread(sentinel.kill)
+        await asyncio.sleep(strike.lasts)
+        await asyncio.to_thread(sentinel.start)
+
+
+def _group(world: World) -> Sentinels:
+    assert world.group is not None
+    return world.group
+
+
+def _failed_over(world: World, broken: float) -> None:
+    """Write down what a promotion may cost: at `replicated` acks, else messages too."""
+    world.lost(0.0, broken, messages=world.shape.level != "replicated")
+
+
 # --- the network --------------------------------------------------------------------------
 
 
@@ -199,8 +265,16 @@ def _any(shape: Shape) -> bool:
     return True
 
 
+def _single(shape: Shape) -> bool:
+    return shape.topology == "single"
+
+
 def _on_disk(shape: Shape) -> bool:
-    return shape.appended
+    return _single(shape) and shape.appended
+
+
+def _watched(shape: Shape) -> bool:
+    return shape.topology == "sentinels"
 
 
 FAULTS: dict[str, Kind] = {
@@ -209,33 +283,39 @@ FAULTS: dict[str, Kind] = {
     "node stopped": Kind(_node_stopped, _any),
     "clock an hour ahead": Kind(partial(_clock_jumps, offset=HOUR), _any),
     "clock an hour behind": Kind(partial(_clock_jumps, offset=-HOUR), _any),
-    "store killed": Kind(_store_killed, _any),
-    "store stopped": Kind(_store_stopped, _any),
-    "store flushed": Kind(_store_flushed, _any),
+    "store killed": Kind(_store_killed, _single),
+    "store stopped": Kind(_store_stopped, _single),
+    "store flushed": Kind(_store_flushed, _single),
     "store set back": Kind(_store_set_back, _on_disk),
     "disk full": Kind(_disk_full, _on_disk),
-    "link cut": Kind(partial(_cut, proxies="links", which=ALL), _any),
-    "commands cut": Kind(partial(_cut, proxies="links", which=COMMANDS), _any),
-    "publications cut": Kind(partial(_cut, proxies="links", which=HEARING), _any),
-    "link silent": Kind(partial(_silent, proxies="links", which=ALL, ways=WAYS), _any),
+    "link cut": Kind(partial(_cut, proxies="links", which=ALL), _single),
+    "commands cut": Kind(partial(_cut, proxies="links", which=COMMANDS), _single),
+    "publications cut": Kind(partial(_cut, proxies="links", which=HEARING), _single),
+    "link silent": Kind(partial(_silent, proxies="links", which=ALL, ways=WAYS), _single),
     "answers silent": Kind(
-        partial(_silent, proxies="links", which=COMMANDS, ways=(NODE,)), _any
+        partial(_silent, proxies="links", which=COMMANDS, ways=(NODE,)), _single
     ),
     "commands silent": Kind(
-        partial(_silent, proxies="links", which=COMMANDS, ways=(STORE,)), _any
+        partial(_silent, proxies="links", which=COMMANDS, ways=(STORE,)), _single
     ),
     "publications silent": Kind(
-        partial(_silent, proxies="links", which=HEARING, ways=(NODE,)), _any
+        partial(_silent, proxies="links", which=HEARING, ways=(NODE,)), _single
     ),
-    "some publications lost": Kind(partial(_deaf, share=0.3), _any),
-    "all publications lost": Kind(partial(_deaf, share=1.0), _any),
-    "commands slow": Kind(partial(_slow, proxies="links", which=COMMANDS), _any),
+    "some publications lost": Kind(partial(_deaf, share=0.3), _single),
+    "all publications lost": Kind(partial(_deaf, share=1.0), _single),
+    "commands slow": Kind(partial(_slow, proxies="links", which=COMMANDS), _single),
     "commands very slow": Kind(
-        partial(_slow, proxies="links", which=COMMANDS, seconds=0.25), _any
+        partial(_slow, proxies="links", which=COMMANDS, seconds=0.25), _single
     ),
-    "publications slow": Kind(partial(_slow, proxies="links", which=HEARING), _any),
+    "publications slow": Kind(partial(_slow, proxies="links", which=HEARING), _single),
     "clients cut": Kind(partial(_cut, proxies="doors", which=ALL), _any),
     "clients silent": Kind(partial(_silent, proxies="doors", which=ALL, ways=WAYS), _any),
     "clients slow": Kind(partial(_slow, proxies="doors", which=ALL), _any),
+    "primary killed": Kind(partial(_primary_gone, killed=True), _watched),
+    "primary stopped": Kind(partial(_primary_gone, killed=False), _watched),
+    "failover": Kind(_failover, _watched),
+    "replica killed": Kind(_replica_killed, _watched),
+    "replica lags": Kind(_replica_lags, _watched),
+    "sentinel killed": Kind(_sentinel_killed, _watched),
 }
 """Every fault, by name."""

@@ -161,6 +161,7 @@ class Lost(Base):
     """The store forgot, as this fault may at this level: what came between is excused.
 
     Attributes:
+        messages: Whether messages may be gone; acks may be undone in any case.
         since: What was answered before this is still to be there.
         broken: When the store began to forget: cursors given before are worth nothing.
         until: What was asked after this is to be kept again.
@@ -169,6 +170,7 @@ class Lost(Base):
     since: float
     broken: float
     until: float
+    messages: bool = True
 
 
 class Complained(Base):

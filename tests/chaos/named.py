@@ -3,12 +3,18 @@
 They are what CI runs, and what the mutants have to fail.
 """
 
+from collections.abc import Mapping
+
 from tests.chaos.faults import Strike
 from tests.chaos.schedule import Schedule
 from tests.chaos.world import Shape
 
 LONG = 3.5
 """Seconds until after the last delivery of a run."""
+
+WATCHED: Mapping[str, object] = {
+    "topology": "sentinels", "store": "redis", "nodes": 2, "load": 6.0,
+}  # fmt: skip
 
 
 def _named(*strikes: Strike, **shape: object) -> Schedule:
@@ -54,6 +60,15 @@ NAMED: dict[str, Schedule] = {
         store="redis",
     ),
     "a disk that is full": _named(Strike("disk full", at=0.6, lasts=1.0)),
+    "a primary that dies": _named(
+        Strike("primary killed", at=1.0, lasts=0.5), **WATCHED, level="replicated"
+    ),
+    "a replica that lags, and the primary stops and comes back": _named(
+        Strike("replica lags", at=0.5, lasts=3.0),
+        Strike("primary stopped", at=1.5, lasts=1.0),
+        **WATCHED,
+        level="fsync",
+    ),
     "a clock that jumps back while the store is away": _named(
         Strike("clock an hour behind", at=0.5, lasts=LONG),
         Strike("store stopped", at=0.8, lasts=1.5),

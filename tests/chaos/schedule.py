@@ -4,17 +4,16 @@ import asyncio
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.chaos.checker import Complaint, check
 from tests.chaos.faults import FAULTS, Strike, strike
-from tests.chaos.history import Numbers, save
+from tests.chaos.history import Complained, Numbers, save
 from tests.chaos.world import Shape, World
 
-LOAD = 3.0
-"""Seconds of load at a pace of 5; other paces stretch it."""
+SINGLE_LEVELS = ("fsync", "fsync", "fsync", "memory")
 LONGEST = 2.5
 """Seconds a fault lasts at most, at that pace."""
 
@@ -29,8 +28,11 @@ class Schedule(NamedTuple):
     def __str__(self) -> str:
         shape = self.shape
         kept = shape.level if shape.appended else f"{shape.level} without a file"
+        store = (
+            shape.store if shape.topology == "single" else f"{shape.store} {shape.topology}"
+        )
         faults = "; ".join(map(str, self.strikes)) or "no fault"
-        return f"{shape.nodes} on {shape.store}, {kept}: {faults}"
+        return f"{shape.nodes} on {store}, {kept}: {faults}"
 
 
 class Outcome(NamedTuple):
@@ -44,26 +46,33 @@ class Outcome(NamedTuple):
 def draw(seed: int, **fixed: object) -> Schedule:
     """Draw a schedule; `fixed` are members of the shape that are not drawn."""
     rng = random.Random(seed)  # noqa: S311 - chance that can be repeated
-    level = rng.choice(("fsync", "fsync", "fsync", "memory"))
-    drawn = {
-        "store": rng.choice(("valkey", "redis")),
-        "level": level,
-        "appended": level == "fsync" or rng.random() < 0.5,
-        "nodes": rng.choice((1, 2)),
-    }
-    shape = Shape(**{**drawn, **fixed})  # type: ignore[arg-type] # members of any type
+    shape = _draw_shape(rng, fixed)
     names = [name for name, kind in FAULTS.items() if kind.fits(shape)]
     stretch = 5.0 / shape.pace
     strikes = [
         Strike(
             fault=rng.choice(names),
-            at=stretch * rng.uniform(0.2, 0.8 * LOAD),
+            at=stretch * rng.uniform(0.2, 0.8 * shape.load),
             lasts=stretch * rng.uniform(0.1, LONGEST),
             node=rng.randrange(shape.nodes),
         )
         for _ in range(rng.choice((1, 1, 2, 2, 3, 4)))
     ]
     return Schedule(seed, shape, tuple(sorted(strikes, key=lambda strike: strike.at)))
+
+
+def _draw_shape(rng: random.Random, fixed: Mapping[str, object]) -> Shape:
+    replicated = fixed.get("topology", "single") != "single"
+    levels = ("replicated", "replicated", "fsync") if replicated else SINGLE_LEVELS
+    level = rng.choice(levels)
+    drawn = {
+        "store": rng.choice(("valkey", "redis")),
+        "level": level,
+        "appended": level != "memory" or rng.random() < 0.5,
+        "nodes": rng.choice((1, 2)),
+        "load": 8.0 if replicated else 3.0,
+    }
+    return Shape(**{**drawn, **fixed})  # type: ignore[arg-type] # members of any type
 
 
 async def run(schedule: Schedule, keep: Path | None = None) -> Outcome:
@@ -76,9 +85,12 @@ async def run(schedule: Schedule, keep: Path | None = None) -> Outcome:
     rng = random.Random(schedule.seed)  # noqa: S311 - chance that can be repeated
     with tempfile.TemporaryDirectory(prefix="pushd-") as directory:
         world = World(schedule.shape, rng, Path(directory))
-        async with world.running():
-            await _strike_all(world, schedule.strikes)
-            await world.settle()
+        try:
+            async with world.running():
+                await _strike_all(world, schedule.strikes)
+                await world.settle()
+        except Exception as error:  # one world that falls apart does not end the others
+            world.recorder.note(Complained(line=f"The world fell apart: {error!r}."))
         history = world.recorder.history
         complaints = check(history)
         if complaints and keep is not None:
@@ -128,7 +140,7 @@ async def _strike_all(world: World, strikes: Sequence[Strike]) -> None:
     async with asyncio.TaskGroup() as tasks:
         for each in strikes:
             tasks.create_task(strike(world, each))
-        await asyncio.sleep(LOAD * 5.0 / world.shape.pace)
+        await asyncio.sleep(world.shape.load * 5.0 / world.shape.pace)
         world.place.loading.clear()
 
 

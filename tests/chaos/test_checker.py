@@ -84,9 +84,9 @@ def quiet(*unread: str) -> Quiet:
     return Quiet(unread={"bob": list(unread)})
 
 
-def lost(since: float, broken: float, until: float) -> Lost:
+def lost(since: float, broken: float, until: float, *, messages: bool = True) -> Lost:
     """Make a loss."""
-    return Lost(since=since, broken=broken, until=until)
+    return Lost(since=since, broken=broken, until=until, messages=messages)
 
 
 def rules(*events: Event) -> list[str]:
@@ -162,6 +162,29 @@ GOOD: dict[str, list[Event]] = {
         pushed(1, "7-1", payload="payload 3"),
         quiet("5-1", "7-1"),
     ],
+    "an ack that was forgotten": [
+        *stored(1),
+        AckAsked(ack=1, mailbox="bob", ids=["5-1"]),
+        AckConfirmed(ack=1),
+        lost(since=0, broken=4.5, until=5, messages=False),
+        hello(1),
+        welcomed(1),
+        pushed(1, "5-1"),
+        quiet("5-1"),
+    ],
+    "sent, never claimed, and stored again": [
+        asked(1, "once"),
+        hello(1),
+        welcomed(1),
+        pushed(1, "5-1", payload="once"),
+        lost(since=0, broken=5, until=6, messages=False),
+        Replayed(session=1, tail="7-0", reason=""),
+        caught_up(1, "7-0"),
+        asked(2, "once"),
+        accepted(2, "7-1"),
+        pushed(1, "7-1", payload="once"),
+        quiet("7-1"),
+    ],
     "a window that opens": [
         *stored(1, 2, 3, 4),
         hello(1),
@@ -191,6 +214,10 @@ BAD: dict[str, tuple[str, list[Event]]] = {
     "a message lost before the loss": (
         "lost",
         [*stored(1), lost(since=4, broken=5, until=6), quiet()],
+    ),
+    "a message lost with the acks alone": (
+        "lost",
+        [*stored(1), lost(since=0, broken=5, until=6, messages=False), quiet()],
     ),
     "a message lost after the loss": (
         "lost",

@@ -14,6 +14,7 @@ from tests.chaos.faults import FAULTS
 from tests.chaos.history import Hello, load
 from tests.chaos.named import NAMED
 from tests.chaos.schedule import Outcome, Schedule, draw, run, run_all
+from tests.chaos.world import TOPOLOGIES
 
 ROOT = Path(__file__).parents[2]
 SEEDS = range(1, 7)
@@ -49,8 +50,8 @@ def test_nothing_is_lost_or_reordered(outcomes: Mapping[str, Outcome], name: str
 def test_a_seed_draws_the_same_schedule_again() -> None:
     """What a seed broke can be broken again, and every fault has its turn."""
     assert draw(7) == draw(7)
-    drawn = {strike.fault for seed in range(500) for strike in draw(seed).strikes}
-    assert drawn == set(FAULTS)
+    schedules = [draw(seed, topology=name) for seed in range(300) for name in TOPOLOGIES]
+    assert {strike.fault for each in schedules for strike in each.strikes} == set(FAULTS)
 
 
 def test_every_fault_and_every_complaint_is_documented() -> None:

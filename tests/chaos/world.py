@@ -13,20 +13,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.chaos.checker import READER, check
+from tests.chaos.clients import Listener, Poller, Reader
 from tests.chaos.history import Complained, Lost, Quiet, Recorder
 from tests.chaos.node import Node
-from tests.chaos.people import (
-    Listener,
-    Place,
-    Poller,
-    Reader,
-    Sender,
-    http_client,
-)
+from tests.chaos.people import Place, http_client
 from tests.chaos.proxy import Proxy
+from tests.chaos.senders import Sender
 from tests.harness import Person
-from tests.stores import Server
+from tests.stores import Sentinels, Server
 
+TOPOLOGIES = ("single", "sentinels")
 PUBLIC_URL = "http://push.example"
 PATIENCE = 40.0
 """Seconds after the last fault in which everything has to come right, and long before."""
@@ -36,23 +32,27 @@ class Shape(NamedTuple):
     """What a world is made of.
 
     Attributes:
+        topology: `single`, or `sentinels`: a primary, replicas, and who watches them.
         store: The kind of store.
         level: The durability that is promised.
         appended: Whether the store keeps an append-only file.
         nodes: How many servers.
         mailboxes: How many mailboxes.
         rate: Requests a second of each sender.
+        load: Seconds in which they send, at a pace of 5.
         pace: By how much the servers' waits are shorter.
         mutant: What is switched off in the servers.
         patience: Seconds for what comes late to come.
     """
 
+    topology: str = "single"
     store: str = "valkey"
     level: str = "fsync"
     appended: bool = True
     nodes: int = 1
     mailboxes: int = 3
     rate: float = 10.0
+    load: float = 3.0
     pace: float = 5.0
     mutant: str = ""
     patience: float = PATIENCE
@@ -63,9 +63,10 @@ class World:
 
     Attributes:
         recorder: Writes down what happens.
-        store: The store.
+        store: The store, or the first primary of a group.
+        group: The servers and sentinels of that topology, else None.
         nodes: The servers.
-        links: From each node to the store.
+        links: From each node to the store; none where sentinels say where that is.
         doors: From people to each node.
         hands: One lock for each process, by name: one fault at a time has it.
     """
@@ -75,7 +76,8 @@ class World:
         self.rng = rng
         self.directory = directory
         self.recorder = Recorder()
-        self.store = _store(shape, directory)
+        self.group = _group(shape, directory)
+        self.store = self.group.servers[0] if self.group else _store(shape, directory)
         self.nodes: list[Node] = []
         self.links: list[Proxy] = []
         self.doors: list[Proxy] = []
@@ -95,8 +97,7 @@ class World:
     async def running(self) -> AsyncIterator[None]:
         """Run everything, and people who deliver and listen, while the block runs."""
         async with AsyncExitStack() as stack:
-            stack.callback(self.store.kill)
-            await asyncio.to_thread(self.store.start)
+            await self._start_stores(stack)
             for number in range(self.shape.nodes):
                 await self._add_node(number, stack)
             await self._open_mailboxes()
@@ -115,10 +116,11 @@ class World:
         await asyncio.gather(*[door.close() for door in self.doors])
         await asyncio.gather(*people)
 
-    def lost(self, since: float, broken: float) -> None:
+    def lost(self, since: float, broken: float, *, messages: bool = True) -> None:
         """Write down that the store has forgotten, and is there again."""
-        until = self.recorder.now()
-        self.recorder.note(Lost(since=since, broken=broken, until=until))
+        self.recorder.note(
+            Lost(since=since, broken=broken, until=self.recorder.now(), messages=messages)
+        )
 
     async def settle(self) -> None:
         """Let everybody finish, and write down what is there then."""
@@ -133,13 +135,31 @@ class World:
 
     # --- making it --------------------------------------------------------------------
 
-    async def _add_node(self, number: int, stack: AsyncExitStack) -> None:
-        link, door = Proxy(self.directory / "s", self.rng), Proxy(None, self.rng)
+    async def _start_stores(self, stack: AsyncExitStack) -> None:
+        if self.group is not None:
+            await asyncio.to_thread(self.group.__enter__)
+            stack.callback(self.group.__exit__)
+        else:
+            stack.callback(self.store.kill)
+            await asyncio.to_thread(self.store.start)
+
+    async def _store_url(self, number: int, stack: AsyncExitStack) -> str:
+        """Tell a node where its store is, behind a link of its own if that can be."""
+        if self.group is not None:
+            return self.group.url
+        link = Proxy(self.directory / "s", self.rng)
         await link.start(self.directory / f"n{number}")
+        stack.push_async_callback(link.close)
+        self.links.append(link)
+        return f"unix://{link.address}"
+
+    async def _add_node(self, number: int, stack: AsyncExitStack) -> None:
+        door = Proxy(None, self.rng)
         await door.start(("127.0.0.1", 0))
+        stack.push_async_callback(door.close)
         environ = {
             "PUSHD_PORT": "0",
-            "PUSHD_REDIS_URL": f"unix://{link.address}",
+            "PUSHD_REDIS_URL": await self._store_url(number, stack),
             "PUSHD_PUBLIC_URL": PUBLIC_URL,
             "PUSHD_DURABILITY": self.shape.level,
             "PUSHD_LOG_FORMAT": "json",
@@ -153,11 +173,8 @@ class World:
             pace=self.shape.pace,
             mutant=self.shape.mutant,
         )
-        stack.push_async_callback(door.close)
-        stack.push_async_callback(link.close)
         stack.push_async_callback(node.stop)
         self.nodes.append(node)
-        self.links.append(link)
         self.doors.append(door)
         await self.start_node(number)
 
@@ -218,14 +235,28 @@ class World:
     async def _settled(self) -> dict[str, list[str]]:
         """Wait until nothing more comes and the checker is content, or patience ends."""
         unread: dict[str, list[str]] = {}
-        end = self.recorder.now() + self.shape.patience
+        end, pause = self.recorder.now() + self.shape.patience, 0.3
         while self.recorder.now() < end:
             before, unread = unread, await self._read_all("end")
-            quiet = Quiet(at=self.recorder.now(), unread=unread)
-            if before == unread and not check([*self.recorder.history, quiet]):
+            if before == unread and self._have_all(unread) and self._content(unread):
                 break
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(pause)
+            pause = min(1.5 * pause, 3.0)
         return unread
+
+    def _have_all(self, unread: dict[str, list[str]]) -> bool:
+        return all(c.got >= set(unread[c.person.did]) for c in self._clients)
+
+    def _content(self, unread: dict[str, list[str]]) -> bool:
+        quiet = Quiet(at=self.recorder.now(), unread=unread)
+        return not check([*self.recorder.history, quiet])
+
+
+def _group(shape: Shape, directory: Path) -> Sentinels | None:
+    """Make a primary, one replica and who watches them; they are quick to judge."""
+    if shape.topology == "single":
+        return None
+    return Sentinels(shape.store, directory, down_after=0.7)
 
 
 def _store(shape: Shape, directory: Path) -> Server:
