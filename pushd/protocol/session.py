@@ -467,10 +467,15 @@ class ServerSession:
     def tail(self, tail: MessageId | None) -> Commands:
         """Compare with the mailbox's tail; None if the mailbox is not there.
 
-        Finds what a lost publication hid, and an epoch that nobody published in.
+        Finds what a lost publication hid, and an epoch that nobody published in. Whatever
+        waits to be tried again is tried now: a clock that was set back since would have it
+        wait for as long as that.
         """
-        if self._waiting or self.state not in (State.LIVE, State.LAGGING, State.CATCHUP):
+        retry, self._retry_at = self._retry_at, 0.0
+        if self._waiting or self.state in (State.GREETING, State.CLOSING):
             return NOTHING
+        if self.state is State.OPENING:
+            return self._open(()) if retry else NOTHING
         if tail is None:
             return self._reopen("The mailbox was lost.")
         if tail.epoch != self.epoch:

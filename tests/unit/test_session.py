@@ -430,6 +430,23 @@ def test_a_failed_read_is_tried_again() -> None:
     assert session.tick(NOW + 1, NOW, 0) == [ReadPage(MessageId(E1, 0), 100)]
 
 
+@pytest.mark.parametrize("opening", [False, True])
+def test_a_clock_that_is_set_back_keeps_nobody_waiting(opening: bool) -> None:
+    """What failed is tried again at the next look at the tail, whatever the time is."""
+    session = live(tail=3)
+    again: Commands = [ReadPage(MessageId(E1, 3), 100)]
+    if opening:
+        assert session.tail(MessageId(E1 + 1, 0)) == [Open(())]
+        again = [Open(())]
+    else:
+        session.published(messages(5))
+    assert session.failed(StoreUnavailable(), NOW) == []
+    assert session.tick(NOW - 3600, NOW - 3600, 0) == []
+
+    assert session.tail(MessageId(E1, 5)) == again
+    assert session.tail(MessageId(E1, 5)) == []
+
+
 def test_an_overflow_is_told_after_caught_up() -> None:
     """The owner learns how much a full mailbox refused, and the store that it was told."""
     session = greeted()
