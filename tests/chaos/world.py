@@ -24,7 +24,7 @@ from tests.stores import Sentinels, Server
 
 TOPOLOGIES = ("single", "sentinels")
 PUBLIC_URL = "http://push.example"
-PATIENCE = 40.0
+PATIENCE = 90.0
 """Seconds after the last fault in which everything has to come right, and long before."""
 
 
