@@ -14,7 +14,7 @@ SEAM = "the seam between history and live"
 OLDER = "a store that comes back older"
 PUBLICATION = "a publication that is lost"
 
-PATIENCE = 6.0
+PATIENCE = 10.0
 """Seconds in which what comes late has come; a mutant never catches up."""
 TRIES = 5
 """Runs in which a race is met once, very surely."""

@@ -24,7 +24,7 @@ from tests.stores import Sentinels, Server
 
 TOPOLOGIES = ("single", "sentinels")
 PUBLIC_URL = "http://push.example"
-PATIENCE = 90.0
+PATIENCE = 60.0
 """Seconds after the last fault in which everything has to come right, and long before."""
 
 
@@ -42,7 +42,7 @@ class Shape(NamedTuple):
         load: Seconds in which they send, at a pace of 5.
         pace: By how much the servers' waits are shorter.
         mutant: What is switched off in the servers.
-        patience: Seconds for what comes late to come.
+        patience: Seconds in which nothing comes any more, after which nothing will.
     """
 
     topology: str = "single"
@@ -124,8 +124,7 @@ class World:
 
     async def settle(self) -> None:
         """Let everybody finish, and write down what is there then."""
-        _, unanswered = await asyncio.wait(self._senders, timeout=PATIENCE)
-        if unanswered:
+        if not await self._answered():
             self.recorder.note(Complained(line="Some deliveries never were answered."))
         unread = await self._settled()
         self.recorder.note(Quiet(unread=unread))
@@ -232,17 +231,30 @@ class World:
             found = await asyncio.gather(*[reader.read_all(http) for reader in readers])
         return {owner.did: ids for owner, ids in zip(self._owners, found, strict=True)}
 
+    async def _answered(self) -> bool:
+        """Wait until the senders are done, as long as they are told anything else."""
+        accepted, waiting = -1, set(self._senders)
+        while waiting and self.recorder.numbers().accepted > accepted:
+            accepted = self.recorder.numbers().accepted
+            _, waiting = await asyncio.wait(self._senders, timeout=PATIENCE)
+        return not waiting
+
     async def _settled(self) -> dict[str, list[str]]:
         """Wait until nothing more comes and the checker is content, or patience ends."""
         unread: dict[str, list[str]] = {}
-        end, pause = self.recorder.now() + self.shape.patience, 0.3
-        while self.recorder.now() < end:
+        got, end, pause = -1, 0.0, 0.3
+        while self._got() > got or self.recorder.now() < end:
+            if self._got() > got:  # slow, and on its way
+                got, end = self._got(), self.recorder.now() + self.shape.patience
             before, unread = unread, await self._read_all("end")
             if before == unread and self._have_all(unread) and self._content(unread):
                 break
             await asyncio.sleep(pause)
             pause = min(1.5 * pause, 3.0)
         return unread
+
+    def _got(self) -> int:
+        return sum(len(client.got) for client in self._clients)
 
     def _have_all(self, unread: dict[str, list[str]]) -> bool:
         return all(c.got >= set(unread[c.person.did]) for c in self._clients)
