@@ -39,6 +39,10 @@ def directory(*servers: str) -> FakeDirectory:
         ("declared", (), BOB, None, (SERVER,), False),
         ("declared", (), EVE, NAME, (SERVER,), False),
     ],
+    ids=[
+        *("open", "listed", "not listed", "declared", "second", "elsewhere", "nowhere"),
+        *("no name", "another's name"),
+    ],
 )
 async def test_who_may_open(
     openings: Openings,

@@ -64,7 +64,11 @@ async def test_the_name_of_another_is_refused(directory: FakeDirectory) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["nobody.id.blockstack", "Alice.id.blockstack", "älice.id", "x" * 300, "", BOB]
+    "name",
+    [
+        *("nobody.id.blockstack", "Alice.id.blockstack", "älice.id", "x" * 300, ""),
+        pytest.param(BOB, id="a DID"),
+    ],
 )
 async def test_what_is_nobodys_name_is_refused(directory: FakeDirectory, name: str) -> None:
     """Also what is no name at all."""
