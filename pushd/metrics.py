@@ -47,7 +47,7 @@ class Metrics:
         registry = self._registry = CollectorRegistry()
         self._accepted = self._pushed = self._acked = 0
         self._opened = self._closed = 0
-        self._bounds: tuple[Bound, ...] = ()
+        self._bounds: list[tuple[Bound, Gauge, Counter]] = []
         self._accepted_total = Counter(
             "pushd_accepted", "Deliveries accepted, duplicates too.", registry=registry
         )
@@ -167,7 +167,10 @@ class Metrics:
 
     def watch(self, bounds: Iterable[Bound]) -> None:
         """Show these bounds from now on."""
-        self._bounds = tuple(bounds)
+        for bound in bounds:  # whose series are found once, and not every second
+            held, turned_away = self._held.labels(bound.name), self._turned_away
+            self._bound.labels(bound.name).set(bound.most)
+            self._bounds.append((bound, held, turned_away.labels(bound.name)))
 
     def limited(self, limit: str) -> None:
         """Count what a rate limit refused: `sender`, `mailbox` or `address`."""
@@ -198,10 +201,9 @@ class Metrics:
         self._sessions.inc(self._opened - self._closed)
         self._accepted = self._pushed = self._acked = 0
         self._opened = self._closed = 0
-        for bound in self._bounds:
-            self._held.labels(bound.name).set(bound.held)
-            self._bound.labels(bound.name).set(bound.most)
-            self._turned_away.labels(bound.name).inc(bound.turned_away)
+        for bound, held, turned_away in self._bounds:
+            held.set(bound.held)
+            turned_away.inc(bound.turned_away)
             bound.turned_away = 0
 
     def render(self) -> bytes:

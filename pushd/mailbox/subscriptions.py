@@ -194,6 +194,8 @@ class Subscriptions:
 
     def _pack(self, command: str, mailboxes: list[str]) -> bytes:
         """Encode a command over the mailboxes' channels, as often as needed."""
+        if not mailboxes:
+            return b""
         channels = list(map(channel_of, mailboxes))
         groups = [channels]
         if self._unsure is not None:
