@@ -25,6 +25,7 @@ from pushd.metrics import Metrics
 from pushd.names import Names
 from pushd.owners import Owners
 from pushd.policies import Policies
+from pushd.protocol.messages import DIGEST_ONLY
 from pushd.protocol.session import Terms
 from pushd.pulse import Pulse
 from pushd.rates import Rates
@@ -46,7 +47,7 @@ from pushd.web.policy import PolicyOf
 from pushd.web.problems import Problems
 from pushd.web.strangers import Strangers
 from pushd.web.upgrade import StreamByHttp
-from pushd.web.wellknown import DIGEST_ONLY, FEATURES, About, Limits, WellKnown
+from pushd.web.wellknown import FEATURES, About, Limits, WellKnown
 
 log = logging.getLogger(__name__)
 

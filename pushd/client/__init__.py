@@ -23,10 +23,11 @@ from pushd.client.envelope import Envelope, new_id, open_sealed, seal
 from pushd.client.gaia import Bucket, GaiaError
 from pushd.client.inbox import BucketUnreachable, Incoming, NoLetter, NotAccepted
 from pushd.client.letter import Letter, letter_url, open_letter, seal_letter
+from pushd.client.line import Unreachable
 from pushd.client.listeners import Listener, NotHandled, NotYet, Received
 from pushd.client.outbox import NotReachable, Recipient, Sent
 from pushd.client.receiver import Receiver
-from pushd.client.sender import Sender, Unreachable
+from pushd.client.sender import Sender
 from pushd.errors import PushdError, Unproven
 from pushd.identity.ecies import CannotOpen
 from pushd.identity.keys import Algorithm, PrivateKey, PublicKey

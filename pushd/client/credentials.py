@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from pushd.identity.keys import PrivateKey
-from pushd.identity.tokens import make_token
+from pushd.identity.tokens import digest_of, make_token
 
 CACHED = 1000
 """Tokens that are kept, each for one set of recipients."""
+ONCE = 60.0
+"""Seconds a token for one request is valid, at most."""
 SKEW = 5.0
 """Seconds by which two clocks may differ before it is worth correcting."""
 
@@ -77,16 +79,26 @@ class Credentials:
             self._made.popitem(last=False)
         return made.token
 
-    def _make(self, to: tuple[str, ...], now: float) -> str:
+    def token_once(self, to: Sequence[str], body: bytes) -> str:
+        """Return a token to deliver this body, and no other.
+
+        Args:
+            to: The recipients.
+            body: Of the request, to the byte.
+        """
+        return self._make(tuple(to), self._clock() + self._offset, digest_of(body))
+
+    def _make(self, to: tuple[str, ...], now: float, digest: str | None = None) -> str:
         claims = self._claimed or self._scope == "deliver"
         return make_token(
             self._key,
             audience=self._audience,
             scope=self._scope,
             now=now,
-            lifetime=self._lifetime,
+            lifetime=self._lifetime if digest is None else min(ONCE, self._lifetime),
             jti=secrets.token_urlsafe(16),
             to=to,
+            digest=digest,
             name=self._name if claims else None,
             app=self._app if claims else None,
         )

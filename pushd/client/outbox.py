@@ -21,7 +21,8 @@ from msgspec import UNSET
 from pushd.client.envelope import Envelope, seal
 from pushd.client.gaia import Bucket
 from pushd.client.letter import Letter, letter_path, seal_letter
-from pushd.client.sender import GATEWAY, Sender, Unreachable
+from pushd.client.line import GATEWAY, Unreachable
+from pushd.client.sender import Sender
 from pushd.errors import BadRequest, PushdError
 from pushd.identity.contact import pushd_servers
 from pushd.identity.keys import Algorithm, PrivateKey, PublicKey

@@ -1,35 +1,32 @@
 """Send: deliveries to one server, retried until they are accepted or refused for good.
 
 A retry can store nothing twice, as each delivery has a key. So whatever leaves in doubt
-whether a delivery arrived is tried again: a connection that failed or broke, a time-out,
-a server that is busy. What the server refuses for a reason is an error of the table in
-`pushd/errors.py`, raised as its class.
+whether a delivery arrived is tried again, on a `Line` to the server.
 """
 
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self
 
 import httpx2
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from pushd.client.credentials import Credentials
-from pushd.client.patience import TRANSIENT, Patience
-from pushd.errors import ERRORS, BadRequest, Internal, PushdError, Unauthorized
+from pushd.client.line import BUSY, NOT_PUSHD, Line, Unreachable, error_of, read
+from pushd.client.patience import Patience
+from pushd.errors import PushdError
 from pushd.identity.keys import PrivateKey
 from pushd.protocol.messages import (
     MAX_BATCH,
     Accepted,
     Delivery,
     Problem,
-    decode,
     encode,
 )
 from pushd.protocol.urls import canonical_url
-from pushd.resolvers.guard import Refused
 
 MAX_TOKEN_RECIPIENTS = 100
 """Recipients one token can name."""
@@ -37,40 +34,9 @@ MAX_TOKEN_NAMES = 5000
 """Characters of recipients in one token, which keeps it under the 8 KiB it may have."""
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 """Bytes of deliveries in one request; half of what a server takes."""
-BUSY = frozenset({429, 503})
-"""Statuses of errors that pass by themselves."""
-GATEWAY = frozenset({502, 503, 504})
-"""Statuses with which a proxy says that the server behind it does not answer."""
-
-
-_NOT_PUSHD = "The answer is not that of a pushd server."
-
-T = TypeVar("T")
-
-
-class Unreachable(Exception):
-    """No pushd server answered, as often as it was tried.
-
-    Attributes:
-        status: HTTP status of what did answer; None if nothing did.
-    """
-
-    def __init__(self, sentence: str, status: int | None = None) -> None:
-        super().__init__(sentence)
-        self.status = status
-
 
 Outcome = Accepted | PushdError | Unreachable
 """What became of a delivery."""
-
-
-class _Problem(Struct):
-    """What matters of a problem document (RFC 9457)."""
-
-    code: str
-    detail: str = ""
-    retry_after: int | None = None
-    now: float | None = None
 
 
 class _Result(Struct):
@@ -84,7 +50,7 @@ class _Result(Struct):
     def outcome(self) -> Outcome:
         """Return what it says."""
         if self.error is not UNSET:
-            return _error(self.error)
+            return error_of(self.error)
         return Accepted(self.id, self.mailbox, self.duplicate)
 
 
@@ -94,7 +60,6 @@ class _Results(Struct):
     results: list[_Result]
 
 
-_problem = msgspec.json.Decoder(_Problem)
 _accepted = msgspec.json.Decoder(Accepted)
 _results = msgspec.json.Decoder(_Results)
 
@@ -113,7 +78,7 @@ class Sender:
         app: Web origin the name belongs to; needed with a name.
         timeout: Seconds one attempt may take.
         give_up_after: Seconds all attempts of one call may take.
-        token_lifetime: Seconds a token is valid.
+        token_lifetime: Seconds a token is valid, except where each delivery needs its own.
         http: Client to use; None makes one, and closes it.
         clock: Returns Unix seconds; one that is wrong is corrected by the server's.
 
@@ -135,7 +100,8 @@ class Sender:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.server = canonical_url(server)
-        self._credentials = Credentials(
+        self._give_up_after = give_up_after
+        credentials = Credentials(
             key,
             audience=self.server,
             scope="deliver",
@@ -144,10 +110,7 @@ class Sender:
             app=app,
             clock=clock,
         )
-        self._timeout = timeout
-        self._give_up_after = give_up_after
-        self._own_http = http is None
-        self._http = http or httpx2.AsyncClient()
+        self._line = Line(self.server, credentials, timeout=timeout, http=http)
 
     async def __aenter__(self) -> Self:
         return self
@@ -162,8 +125,7 @@ class Sender:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._own_http:
-            await self._http.aclose()
+        await self._line.close()
 
     async def send(
         self,
@@ -194,7 +156,7 @@ class Sender:
         delivery = Delivery(to, payload, key or _new_key(), ttl)
         seconds = self._give_up_after if give_up_after is None else give_up_after
         answer = await self._post([to], encode(delivery), Patience(seconds))
-        return _read(answer, _accepted)
+        return read(answer, _accepted)
 
     async def send_many(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """Deliver many payloads; one that is refused spoils no other.
@@ -225,62 +187,17 @@ class Sender:
         body = encode({"deliveries": [Raw(parcel.json) for parcel in parcels]})
         try:
             answer = await self._post(recipients, body, patience)
-            results = _read(answer, _results).results
+            results = read(answer, _results).results
         except (PushdError, Unreachable) as error:
             return [error] * len(parcels)
         if len(results) != len(parcels):
-            return [Unreachable(_NOT_PUSHD, answer.status_code)] * len(parcels)
+            return [Unreachable(NOT_PUSHD, answer.status_code)] * len(parcels)
         return [result.outcome() for result in results]
 
     async def _post(
         self, to: Sequence[str], body: bytes, patience: Patience
     ) -> httpx2.Response:
-        """Post until it is answered with success.
-
-        Raises:
-            PushdError: If it is refused for good.
-            Unreachable: If no server answered.
-        """
-        while True:
-            failure: PushdError | Unreachable
-            try:
-                answer = await self._attempt(to, body)
-            except Refused:
-                sentence = f"{self.server} is not a place that may be reached from here."
-                raise Unreachable(sentence) from None
-            except TRANSIENT as error:
-                failure = Unreachable(_lost(self.server, error))
-            else:
-                if answer.is_success:
-                    return answer
-                problem = _read_problem(answer)
-                if self._corrected(problem):
-                    continue
-                failure = _failure(self.server, answer, problem)
-                if not _passes(answer, failure):
-                    raise failure
-            if not await patience.pause(getattr(failure, "retry_after", None) or 0):
-                raise failure
-
-    async def _attempt(self, to: Sequence[str], body: bytes) -> httpx2.Response:
-        return await self._http.post(
-            f"{self.server}/v1/deliveries",
-            content=body,
-            headers={
-                "Authorization": f"Bearer {self._credentials.token(to)}",
-                "Content-Type": "application/json",
-            },
-            timeout=self._timeout,
-            follow_redirects=False,
-        )
-
-    def _corrected(self, problem: _Problem | None) -> bool:
-        """Tell whether a refused token was, and need not be, a matter of the clock."""
-        if problem is None or problem.now is None:
-            return False
-        if not issubclass(ERRORS.get(problem.code, PushdError), Unauthorized):
-            return False
-        return self._credentials.correct(problem.now)
+        return await self._line.ask("POST", "/v1/deliveries", patience, body=body, to=to)
 
 
 def _new_key() -> str:
@@ -328,53 +245,9 @@ def _fit_into_token(recipients: set[str]) -> bool:
     return len(recipients) <= MAX_TOKEN_RECIPIENTS and names <= MAX_TOKEN_NAMES
 
 
-# --- what an answer means ------------------------------------------------------------
-
-
-def _read(answer: httpx2.Response, decoder: msgspec.json.Decoder[T]) -> T:
-    try:
-        return decode(answer.content, decoder)
-    except BadRequest:
-        raise Unreachable(_NOT_PUSHD, answer.status_code) from None
-
-
-def _read_problem(answer: httpx2.Response) -> _Problem | None:
-    try:
-        return decode(answer.content, _problem)
-    except BadRequest:
-        return None
-
-
-def _failure(
-    server: str, answer: httpx2.Response, problem: _Problem | None
-) -> PushdError | Unreachable:
-    if problem is None:
-        sentence = f"{server} answers with {answer.status_code}, and not as pushd."
-        return Unreachable(sentence, answer.status_code)
-    return _error(problem)
-
-
-def _passes(answer: httpx2.Response, failure: PushdError | Unreachable) -> bool:
-    """Tell whether it is worth trying again."""
-    if isinstance(failure, PushdError):
-        return failure.status in BUSY
-    return answer.status_code in GATEWAY
-
-
-def _error(problem: Problem | _Problem) -> PushdError:
-    if problem.code not in ERRORS:
-        return Internal(f"{problem.code}: {problem.detail}")
-    return ERRORS[problem.code](problem.detail or None, retry_after=problem.retry_after)
-
-
 def _is_busy(outcome: object) -> bool:
     return isinstance(outcome, PushdError) and outcome.status in BUSY
 
 
 def _longest_wait(outcomes: Mapping[int, object], places: Sequence[int]) -> float:
     return max(getattr(outcomes[place], "retry_after", None) or 0 for place in places)
-
-
-def _lost(server: str, error: httpx2.TransportError) -> str:
-    # The kind of error only: its text could repeat what was sent.
-    return f"{server} does not answer ({type(error).__name__})."

@@ -17,6 +17,8 @@ from pushd.protocol.ids import MessageId, parse_ids
 
 PROTOCOL = 1
 SUBPROTOCOL = "pushd.v1"
+DIGEST_ONLY = "digest-only"
+"""The feature of a server where every delivery needs a token for it alone."""
 
 MAX_CLIENT_FRAME = 64 * 1024
 """Bytes of the largest frame a client may send."""

@@ -21,8 +21,6 @@ from pushd.web.messages import MAX_LIMIT, MAX_WAIT
 
 FEATURES = ("batch", "digest", "event-stream", "long-poll", "names", "policy", "websocket")
 """What of the protocol is served; a client may rely on no other part of it."""
-DIGEST_ONLY = "digest-only"
-"""Among them where every delivery needs a token for it alone."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):

@@ -3,8 +3,8 @@
 from typing import Literal
 
 from pushd.client import PrivateKey
-from pushd.client.credentials import CACHED, Credentials
-from pushd.identity.tokens import verify
+from pushd.client.credentials import CACHED, ONCE, Credentials
+from pushd.identity.tokens import digest_of, verify
 
 KEY = PrivateKey.generate()
 
@@ -91,6 +91,21 @@ def test_a_new_token_was_never_used() -> None:
     """Even within the same second."""
     credentials = made(Clock())
     assert credentials.token(["a:b"]) != credentials.token(["a:b"], new=True)
+
+
+def test_a_token_for_one_body_is_kept_for_nothing_else() -> None:
+    """It says which body, does not last, and leaves the tokens for many as they are."""
+    clock = Clock()
+    credentials = made(clock)
+    to = ["did:key:z1"]
+    many = credentials.token(to)
+    first, second = [credentials.token_once(to, b"body") for _ in range(2)]
+    token = verify(first, now=clock.now)
+    assert token.digest == digest_of(b"body")
+    assert token.to == {"did:key:z1"}
+    assert token.expires == clock.now + ONCE
+    assert first != second
+    assert credentials.token(to) == many
 
 
 def test_the_servers_clock_counts() -> None:

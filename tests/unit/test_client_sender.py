@@ -21,7 +21,8 @@ from pushd.errors import (
     RateLimited,
     Unauthorized,
 )
-from pushd.identity.tokens import verify
+from pushd.identity.tokens import digest_of, verify
+from pushd.protocol.messages import DIGEST_ONLY, encode
 
 KEY = PrivateKey.generate()
 BOB = PrivateKey.generate().did
@@ -35,15 +36,27 @@ class Request(NamedTuple):
     """What the server was asked."""
 
     token: str
-    body: Any
+    raw: bytes
+
+    @property
+    def body(self) -> Any:
+        """What the body says."""
+        return json.loads(self.raw)
 
 
 class Server:
-    """Answers each request with the next of its answers, the last again and again."""
+    """Answers each request with the next of its answers, the last again and again.
+
+    Attributes:
+        features: What it says of itself.
+        asked: How often it was asked for that.
+    """
 
     def __init__(self, *answers: tuple[int, object]) -> None:
         self.answers = list(answers)
         self.requests: list[Request] = []
+        self.features: list[str] = []
+        self.asked = 0
         self.url = ""
 
     async def serve(
@@ -60,16 +73,24 @@ class Server:
         self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         """Answer one request; False ends the connection."""
+        if head.startswith("GET"):
+            self.asked += 1
+            content = json.dumps({"features": self.features}).encode()
+            length = f"Content-Length: {len(content)}"
+            writer.write(f"HTTP/1.1 200 OK\r\n{length}\r\n\r\n".encode() + content)
+            return True
         lines = [line.partition(": ") for line in head.split("\r\n")]
         headers = {name.lower(): value for name, _, value in lines}
-        body = json.loads(await reader.readexactly(int(headers["content-length"])))
+        body = await reader.readexactly(int(headers["content-length"]))
         token = headers["authorization"].removeprefix("Bearer ")
         self.requests.append(Request(token, body))
         status, answer = self.answers[0]
         if len(self.answers) > 1:
             del self.answers[0]
         if answer == EVERYTHING:
-            accepted = [{**ACCEPTED, "mailbox": d["to"]} for d in body["deliveries"]]
+            accepted = [
+                {**ACCEPTED, "mailbox": d["to"]} for d in json.loads(body)["deliveries"]
+            ]
             answer = {"results": accepted}
         if status == HANG:
             await reader.read()
@@ -208,6 +229,32 @@ async def test_a_wrong_clock_is_corrected_once() -> None:
         with pytest.raises(Unauthorized):
             await sender.send(BOB, "x")
     assert len(server.requests) == 2
+
+
+async def test_a_refused_token_is_narrowed_where_the_server_says_so() -> None:
+    """What it says is asked for once it refused, and then each body has its own token."""
+    refusal = (401, problem("unauthorized", now=time.time()))
+    async with serving(refusal, (202, ACCEPTED)) as server, sending(server) as sender:
+        server.features.append(DIGEST_ONLY)
+        await sender.send(BOB, "x", key="one")
+        await sender.send(BOB, "x", key="one")
+    assert server.asked == 1
+    many, *once = [verify(request.token, now=time.time()) for request in server.requests]
+    assert many.digest is None
+    assert [encode(Delivery(BOB, "x", "one"))] * 3 == [r.raw for r in server.requests]
+    assert {token.digest for token in once} == {digest_of(server.requests[0].raw)}
+    assert len({token.jti for token in once}) == 2
+
+
+async def test_a_refused_token_is_not_narrowed_for_nothing() -> None:
+    """Where the server does not ask for it, or refuses that too, the refusal counts."""
+    refusal = (401, problem("unauthorized", now=time.time()))
+    for features, attempts in (([], 1), ([DIGEST_ONLY], 2)):
+        async with serving(refusal) as server, sending(server) as sender:
+            server.features += features
+            with pytest.raises(Unauthorized):
+                await sender.send(BOB, "x")
+        assert len(server.requests) == attempts
 
 
 async def test_a_batch_divides_by_what_a_token_names() -> None:
