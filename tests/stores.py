@@ -343,11 +343,13 @@ class Sentinels:
     def failover(self) -> Server:
         """Promote a replica although nothing is wrong; return it once all agree."""
         before = self.primary()
-        after = self.await_failover(
-            lambda: self.sentinels[0].ask("SENTINEL", "FAILOVER", self.SERVICE)
-        )
+        after = self.await_failover(self.promote)
         self.demote(before)
         return after
+
+    def promote(self) -> None:
+        """Have a sentinel begin to promote a replica."""
+        self.sentinels[0].ask("SENTINEL", "FAILOVER", self.SERVICE)
 
     def demote(self, former: Server) -> None:
         """Make a former primary a replica, which sentinels take 8 seconds for."""

@@ -18,6 +18,10 @@ Durability = Literal["memory", "fsync", "replicated"]
 """What an accepted message survives; each level holds the one before too."""
 
 
+class NotPrimary(Unavailable):
+    """It is a replica, at the moment: the primary is another one, or will be it."""
+
+
 async def check(
     connection: Connection, *, durability: Durability, cluster: bool, home: str
 ) -> None:
@@ -31,7 +35,8 @@ async def check(
 
     Raises:
         ConfigurationError: If the store cannot keep what is promised.
-        Unavailable: If it is a replica, at the moment.
+        NotPrimary: If it is a replica, at the moment.
+        Unavailable: If it is out of memory.
         hiredis.ReplyError: If it refuses a question.
     """
     info = _parse(await connection.command("INFO"))
@@ -70,7 +75,7 @@ def _check_mode(info: dict[str, str], *, cluster: bool) -> None:
 
 def _check_role(info: dict[str, str]) -> None:
     if info.get("role") != "master":
-        raise Unavailable("The store is a replica; it is used once it is the primary.")
+        raise NotPrimary("The store is a replica; it is used once it is the primary.")
 
 
 def _check_eviction(info: dict[str, str]) -> None:

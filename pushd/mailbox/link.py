@@ -23,6 +23,8 @@ BACKOFF = (0.05, 1.0)
 """Seconds between attempts to connect: the first, and the most."""
 MISCONFIGURED_SECONDS = 5.0
 """Seconds until a store that will not do is looked at again."""
+LEFT = 0.0
+"""When an attempt ends that was given up: a time long past."""
 
 
 class Link:
@@ -60,6 +62,7 @@ class Link:
         self._lost = lost
         self._pushed = pushed
         self._task: asyncio.Task[None] | None = None
+        self._attempt: asyncio.Timeout | None = None
         self._hurried = asyncio.Event()
 
     async def start(self) -> None:
@@ -87,9 +90,11 @@ class Link:
         self._hurried.set()
 
     def leave(self) -> None:
-        """Give up the connection; the next one may lead elsewhere."""
+        """Give up the connection, or the attempt at one; the next may lead elsewhere."""
         if self.connection is not None:
             self.connection.abort()
+        elif self._attempt is not None and not self._attempt.expired():
+            self._attempt.reschedule(LEFT)
 
     async def close(self) -> None:
         """Give up the connection and stop trying."""
@@ -127,23 +132,34 @@ class Link:
         self._hurried.clear()
 
     async def _connect(self) -> None:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            address = self.address = await self._find()
-            connection = await Connection.open(address, self._pushed)
-            try:
-                await self._prepare(connection)
-            except hiredis.ReplyError as error:
-                connection.abort()
-                raise refused(error, address) from None
-            except BaseException:
-                connection.abort()
-                raise
-        if connection.lost.is_set():
-            raise Unavailable(f"The store at {address} closed the connection.")
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS) as attempt:
+                self._attempt = attempt
+                address, connection = await self._reach()
+        finally:
+            self._attempt = None
+        left = attempt.when() == LEFT  # in the very moment in which it succeeded
+        if left or connection.lost.is_set():
+            connection.abort()
+            raise Unavailable(f"The connection to the store at {address} is lost.")
         self.connection, self.trouble = connection, ""
         if self._task is not None:  # at the start there is nothing to tell
             log.info("store is back", extra={"store": str(address)})
         self._opened()
+
+    async def _reach(self) -> tuple[Address, Connection]:
+        """Ask where to, connect there, and prepare the connection."""
+        address = self.address = await self._find()
+        connection = await Connection.open(address, self._pushed)
+        try:
+            await self._prepare(connection)
+        except hiredis.ReplyError as error:
+            connection.abort()
+            raise refused(error, address) from None
+        except BaseException:
+            connection.abort()
+            raise
+        return address, connection
 
     def _gone(self) -> None:
         self.connection = None

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from pushd.bounds import Bound
 from pushd.mailbox.address import Address
 from pushd.mailbox.base import Subscriber
-from pushd.mailbox.checks import Durability, check
+from pushd.mailbox.checks import Durability, NotPrimary, check
 from pushd.mailbox.coalesce import Batch, Call, Coalescer, Done, Redirect
 from pushd.mailbox.connection import Argument, Connection, Unavailable
 from pushd.mailbox.link import Link
@@ -77,7 +77,7 @@ class Node:
         self._unsure = unsure
         self.home = new_home()
         self._commands = Coalescer(terms.headers, terms.observe, terms.waiting, redirect)
-        self._link = self._link_of(self._commands, find, self._opened)
+        self._link = self._link_of(self._commands, find, self._check, self._opened)
         self._kept: ReplicatedCoalescer | None = None
         self._followers: list[Link] = []
         self.call: Call = self._commands.call
@@ -107,18 +107,20 @@ class Node:
             replicas=self._terms.replicas,
             home=self.home,
         )
-        self._followers.append(self._link_of(kept, self._beside, kept.opened))
+        link = self._link_of(kept, self._beside, self._check_beside, kept.opened)
+        self._followers.append(link)
         return kept
 
     def _link_of(
         self,
         coalescer: Coalescer,
         find: Callable[[], Awaitable[Address]],
+        prepare: Callable[[Connection], Awaitable[None]],
         opened: Callable[[], None],
     ) -> Link:
         link = Link(
             find,
-            prepare=self._check,
+            prepare=prepare,
             opened=opened,
             lost=partial(self._lost, coalescer),
             pushed=lambda pushes: None,
@@ -246,6 +248,17 @@ class Node:
             home=self.home,
         )
 
+    async def _check_beside(self, connection: Connection) -> None:
+        """Check one more connection; what it finds out holds for the first one too.
+
+        A replica goes on to answer reads, so the first one may never notice by itself.
+        """
+        try:
+            await self._check(connection)
+        except NotPrimary:
+            self._link.leave()
+            raise
+
     async def _beside(self) -> Address:
         """Tell where the connection for commands leads."""
         if self._link.connection is None or self._link.address is None:
@@ -256,10 +269,10 @@ class Node:
         """Send what has waited, and have the other connections follow."""
         self._commands.opened()
         for follower in self._followers:
+            if follower.address != self._link.address:
+                follower.leave()
             if follower.connection is None:
                 follower.hurry()
-            elif follower.address != self._link.address:
-                follower.leave()
 
 
 def new_home() -> str:

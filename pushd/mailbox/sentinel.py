@@ -83,11 +83,19 @@ class Sentinels:
         raise Unavailable(f"None of the sentinels {names} says where the primary is.")
 
     async def _ask(self, address: Address) -> _Told:
+        """Ask one of them.
+
+        While replicas still turn to the primary it has promoted, its facts are of the new
+        configuration and the former primary; only the other question tells the new one.
+        """
         service = self._store.service
         async with asyncio.timeout(SECONDS):
             connection = await Connection.open(address, lambda pushes: None)
             try:
-                reply = await connection.command("SENTINEL", "MASTER", service)
+                facts, (host, port) = await asyncio.gather(
+                    connection.command("SENTINEL", "MASTER", service),
+                    connection.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service),
+                )
             except hiredis.ReplyError as error:
                 raise ConfigurationError(
                     f"The sentinel at {address} does not tell the primary of {service}:"
@@ -95,9 +103,7 @@ class Sentinels:
                 ) from None
             finally:
                 connection.abort()
-        facts = pairs(reply)
-        host, port = facts[b"ip"].decode(), int(facts[b"port"])
-        return _Told(int(facts[b"config-epoch"]), host, port)
+        return _Told(int(pairs(facts)[b"config-epoch"]), host.decode(), int(port))
 
     # --- listening -----------------------------------------------------------------------
 

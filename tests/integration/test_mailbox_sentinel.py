@@ -11,9 +11,10 @@ import httpx2
 import pytest
 
 from pushd.errors import ConfigurationError, StoreUnavailable
-from pushd.mailbox import coalesce
+from pushd.mailbox import coalesce, link, sentinel
 from pushd.mailbox.address import StoreUrl
 from pushd.mailbox.base import Quota, Stored
+from pushd.mailbox.checks import Durability
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.mailbox.sentinel import Sentinels as Asked
 from pushd.protocol.ids import MessageId
@@ -29,9 +30,11 @@ FUTURE = 2**52
 
 
 @asynccontextmanager
-async def connected(url: str, ear: Ear) -> AsyncIterator[RedisMailboxes]:
+async def connected(
+    url: str, ear: Ear, durability: Durability = "fsync"
+) -> AsyncIterator[RedisMailboxes]:
     """Make mailboxes, Bob's among them, and listen to it."""
-    mailboxes = RedisMailboxes(url, subscriber=ear, quota=QUOTA, durability="fsync")
+    mailboxes = RedisMailboxes(url, subscriber=ear, quota=QUOTA, durability=durability)
     await mailboxes.start()
     try:
         await mailboxes.open(BOB, create=True)
@@ -79,6 +82,69 @@ async def test_a_switch_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
                 found = await Asked(StoreUrl.parse(url), lambda address: None).find()
                 assert found.port == group.primary().port
             stopped.resume()
+
+
+@pytest.mark.parametrize("durability", ["fsync", "replicated"])
+async def test_nobody_goes_on_connecting_to_the_former_primary(
+    durability: Durability, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt at one that stopped is given up on a switch, like a connection.
+
+    Else it succeeds once that goes on, and still takes itself for the primary. With
+    `replicated` it is the second connection that attempts it; the first was idle.
+    """
+    monkeypatch.setattr(link, "CONNECT_SECONDS", 600.0)
+    monkeypatch.setattr(coalesce, "STUCK_SECONDS", 0.1)
+    ear = Ear()
+    with (
+        tempfile.TemporaryDirectory(prefix="pushd-") as directory,
+        Sentinels("valkey", Path(directory), replicas=2, down_after=30.0) as group,
+    ):
+        async with connected(group.url, ear, durability) as mailboxes:
+            stopped = group.primary()
+            stopped.pause()
+            with pytest.raises(StoreUnavailable):
+                await mailboxes.accept([entry(BOB, "one", key="one")])
+            await asyncio.to_thread(group.await_failover, group.promote)
+            id = await accepted(mailboxes, "two")
+            await until(lambda: id in ear.messages(BOB) and mailboxes.ready() is None)
+        stopped.resume()
+
+
+async def test_one_connection_that_finds_a_replica_moves_them_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Reads go on at a replica; what writes notices, and all look for the primary then."""
+    monkeypatch.setattr(sentinel, "SWITCH", "+nothing")  # nobody tells
+    ear = Ear()
+    with (
+        tempfile.TemporaryDirectory(prefix="pushd-") as directory,
+        Sentinels("valkey", Path(directory)) as group,
+    ):
+        async with connected(group.url, ear, "replicated") as mailboxes:
+            await accepted(mailboxes, "one")
+            await asyncio.to_thread(group.failover)
+            id = await accepted(mailboxes, "two")
+            await until(lambda: id in ear.messages(BOB) and mailboxes.ready() is None)
+
+
+async def test_a_promotion_that_takes_long_is_no_secret() -> None:
+    """The new primary is named while another replica still has to turn to it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pushd-") as directory,
+        Sentinels("valkey", Path(directory), replicas=2, down_after=30.0) as group,
+    ):
+        former, *replicas = group.servers
+        for replica in replicas:  # the one that is not promoted will find no way in
+            replica.ask("CONFIG", "SET", "masterauth", "wrong")
+        group.promote()
+        leader = group.sentinels[0]
+        await until(lambda: leader.facts()["config-epoch"] == "1")
+        assert leader.port_of_primary() == former.port
+        url = f"redis+sentinel://127.0.0.1:{leader.port}/{Sentinels.SERVICE}"
+        found = await Asked(StoreUrl.parse(url), lambda address: None).find()
+        [promoted] = [one.port for one in replicas if one.info()["role"] == "master"]
+        assert found.port == promoted
 
 
 def watching(server: Server) -> list[str]:
