@@ -16,6 +16,8 @@ from pushd.client import (
     Envelope,
     FileCursors,
     MemoryCursors,
+    OwnPolicy,
+    Policy,
     PrivateKey,
     Receiver,
     Recipient,
@@ -116,6 +118,32 @@ def client(key: PrivateKey, account: Account, **options: Any) -> Client:
         raise ConfigurationError(error.detail) from None
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
+
+
+def own_policy(key: PrivateKey, account: Account) -> OwnPolicy:
+    """Return what reads and sets the policy of somebody, who is at home at some server."""
+    name = account.name if account.app is not None else None
+    return OwnPolicy(key, servers=account.servers, name=name, app=account.app)
+
+
+async def policy(owner: OwnPolicy) -> Policy:
+    """Return who may write to somebody.
+
+    Raises:
+        Exception: What `OwnPolicy.get` raises.
+    """
+    async with owner:
+        return await owner.get()
+
+
+async def set_policy(owner: OwnPolicy, new: Policy) -> None:
+    """Say who may write to somebody.
+
+    Raises:
+        Exception: What `OwnPolicy.set` raises.
+    """
+    async with owner:
+        await owner.set(new)
 
 
 async def send_message(sender: Client, to: str | Recipient, content: str) -> str:

@@ -7,8 +7,15 @@ from typing import Annotated
 import typer
 
 from pushd import __version__
-from pushd.cli import contact, keys, messages, server
-from pushd.client import GaiaError, NoBucket, NotReachable, StreamClosed, Unreachable
+from pushd.cli import contact, keys, messages, policy, server
+from pushd.client import (
+    GaiaError,
+    NoBucket,
+    NoServer,
+    NotReachable,
+    StreamClosed,
+    Unreachable,
+)
 from pushd.errors import ConfigurationError, PushdError, Unproven
 
 app = typer.Typer(
@@ -26,6 +33,11 @@ contact_commands = typer.Typer(
     help="Say how to write to you, and see what others say of themselves.",
     no_args_is_help=True,
 )
+policy_commands = typer.Typer(
+    name="policy",
+    help="See, and say, who may write to you.",
+    no_args_is_help=True,
+)
 
 COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {
     "Server": (server.serve, server.demo, server.devhub),
@@ -39,7 +51,10 @@ for panel, commands in COMMANDS.items():
         app.command(rich_help_panel=panel)(command)
 for command in (contact.publish, contact.show, contact.verify):
     contact_commands.command()(command)
+policy_commands.command()(policy.show)
+policy_commands.command("set")(policy.replace)
 app.add_typer(contact_commands, rich_help_panel="Keys and tokens")
+app.add_typer(policy_commands, rich_help_panel="Messages")
 
 
 def main() -> None:
@@ -54,7 +69,10 @@ def main() -> None:
         _fail(str(error), status=1)
 
 
-_FAILURES = (GaiaError, NoBucket, NotReachable, StreamClosed, Unproven, Unreachable)
+_FAILURES = (
+    *(GaiaError, NoBucket, NoServer, NotReachable),
+    *(StreamClosed, Unproven, Unreachable),
+)
 """What may happen to whoever asked for something that could have been."""
 
 

@@ -26,6 +26,7 @@ from pushd.client.letter import Letter, letter_url, open_letter, seal_letter
 from pushd.client.line import Unreachable
 from pushd.client.listeners import Listener, NotHandled, NotYet, Received
 from pushd.client.outbox import NotReachable, Recipient, Sent
+from pushd.client.policy import NoServer, OwnPolicy
 from pushd.client.receiver import Receiver
 from pushd.client.sender import Sender
 from pushd.errors import PushdError, Unproven
@@ -33,7 +34,7 @@ from pushd.identity.ecies import CannotOpen
 from pushd.identity.keys import Algorithm, PrivateKey, PublicKey
 from pushd.protocol.client_commands import Phase, Status, StreamClosed
 from pushd.protocol.ledger import Progress
-from pushd.protocol.messages import Accepted, Delivery, Overflow, Read
+from pushd.protocol.messages import Accepted, Delivery, Overflow, Policy, Read
 
 __all__ = [
     "Accepted",
@@ -53,12 +54,15 @@ __all__ = [
     "MemoryCursors",
     "NoBucket",
     "NoLetter",
+    "NoServer",
     "NotAccepted",
     "NotHandled",
     "NotReachable",
     "NotYet",
     "Overflow",
+    "OwnPolicy",
     "Phase",
+    "Policy",
     "PrivateKey",
     "Progress",
     "PublicKey",

@@ -33,6 +33,7 @@ from pushd.client.listeners import (
     tell,
 )
 from pushd.client.outbox import Draft, Outbox, Recipient, Sent
+from pushd.client.policy import OwnPolicy
 from pushd.client.publisher import Publisher
 from pushd.client.receiver import Receiver
 from pushd.client.servers import OVERLAP, Servers
@@ -40,7 +41,7 @@ from pushd.client.state import State, StateFile
 from pushd.identity.keys import Algorithm, PrivateKey
 from pushd.identity.names import form_of, validate_app
 from pushd.protocol.client_commands import Status
-from pushd.protocol.messages import Overflow
+from pushd.protocol.messages import Overflow, Policy
 from pushd.protocol.urls import canonical_url
 from pushd.resolvers.compose import make_directory
 from pushd.resolvers.directory import Directory
@@ -303,6 +304,55 @@ class Client:
             OSError: If the progress cannot be read or kept.
         """
         await self._servers.wait()
+
+    # --- who may write ---------------------------------------------------------------
+
+    async def policy(self) -> Policy:
+        """Return who may write to this identity, as its preferred server has it.
+
+        Raises:
+            NoServer: If this client has no server.
+            PushdError: If the server refuses, or is busy for too long.
+            Unreachable: If it does not answer.
+        """
+        async with self._own_policy() as own:
+            return await own.get()
+
+    async def set_policy(
+        self,
+        default: Literal["accept", "refuse"],
+        *,
+        allow: Sequence[str] = (),
+        block: Sequence[str] = (),
+    ) -> None:
+        """Say who may write to this identity; it counts at once, at all its servers.
+
+        It takes the place of what was said before. Safe to repeat, as has to be done after
+        an error, and after `move_to`.
+
+        Args:
+            default: What holds for whom neither list names.
+            allow: Who may write: DIDs and names.
+            block: Who may not, whatever else is said.
+
+        Raises:
+            NoServer: If this client has no server.
+            PushdError: If a server refuses, or is busy for too long; `BadRequest` if an
+                entry is neither a DID nor somebody's name.
+            Unreachable: If one does not answer.
+        """
+        async with self._own_policy() as own:
+            await own.set(Policy(default, list(allow), list(block)))
+
+    def _own_policy(self) -> OwnPolicy:
+        return OwnPolicy(
+            self._key,
+            servers=self._own,
+            name=self.name,
+            app=self.app,
+            give_up_after=self._give_up_after,
+            clock=self._clock,
+        )
 
     # --- being found -----------------------------------------------------------------
 

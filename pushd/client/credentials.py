@@ -32,7 +32,7 @@ class Credentials:
         lifetime: Seconds they are valid.
         name: Name the identity claims; None claims none. Who delivers always claims it;
             who receives needs no name, so claims it only when asked, see `claim_name`.
-        app: Web origin the name belongs to; needed with a name.
+        app: Web origin that names belong to; needed with a name.
         clock: Returns Unix seconds.
     """
 
@@ -100,7 +100,7 @@ class Credentials:
             to=to,
             digest=digest,
             name=self._name if claims else None,
-            app=self._app if claims else None,
+            app=self._app,
         )
 
     def claim_name(self) -> bool:
@@ -112,7 +112,8 @@ class Credentials:
         Returns:
             Whether there is a name, and the last token did not claim it.
         """
-        self._claiming = self._name is not None and not self._claimed
+        unclaimed = self._scope == "receive" and not self._claimed
+        self._claiming = self._name is not None and unclaimed
         return self._claiming
 
     def correct(self, now: float) -> bool:

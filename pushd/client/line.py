@@ -5,8 +5,8 @@ or broke, a time-out, a server that is busy. So only what may arrive twice is as
 way. What the server refuses for a reason is an error of the table in `pushd/errors.py`,
 raised as its class.
 
-A refused token may be mended, and then is: by the clock of the server, or, where the server
-takes a delivery only with a token for its one body, by such a token.
+A refused token may be mended, and then is: by the clock of the server, by the name of who
+asks, or, where the server takes a delivery only with a token for its one body, by that.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from pushd.client.credentials import Credentials
 from pushd.client.patience import TRANSIENT, Patience
-from pushd.errors import ERRORS, BadRequest, Internal, PushdError, Unauthorized
+from pushd.errors import ERRORS, BadRequest, Forbidden, Internal, PushdError, Unauthorized
 from pushd.protocol.messages import DIGEST_ONLY, Problem, decode
 from pushd.resolvers.guard import Refused
 
@@ -162,9 +162,10 @@ class Line:
             problem: Why it was refused, if that was said.
             once: Whether it was as narrow as a token can be.
         """
-        if problem is None:
-            return False
-        if not issubclass(ERRORS.get(problem.code, PushdError), Unauthorized):
+        error = PushdError if problem is None else ERRORS.get(problem.code, PushdError)
+        if error is Forbidden:
+            return self._credentials.claim_name()
+        if problem is None or not issubclass(error, Unauthorized):
             return False
         if problem.now is not None and self._credentials.correct(problem.now):
             return True

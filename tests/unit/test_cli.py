@@ -29,7 +29,10 @@ def invoke(*arguments: str | Path) -> Result:
 # --- help ----------------------------------------------------------------------------
 
 
-COMMANDS = ["serve", "demo", "devhub", "keygen", "token", "contact", "send", "listen"]
+COMMANDS = [
+    *("serve", "demo", "devhub", "keygen", "token", "contact"),
+    *("send", "listen", "policy"),
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -50,6 +50,7 @@ def test_who_delivers_claims_the_name() -> None:
     credentials = named("deliver")
     assert name_in(credentials.token(["did:key:z1"])) == "alice.id"
     assert name_in(credentials.token(["did:key:z1"], new=True)) == "alice.id"
+    assert not credentials.claim_name(), "there is nothing to add"
 
 
 def test_who_receives_claims_the_name_once_and_only_when_asked() -> None:
