@@ -85,6 +85,8 @@ class PushdStream:
         self._session = self._make_session(None)
         self._socket: _Socket | None = None
         self._connection: asyncio.Task[None] | None = None
+        # Whether the next token shown is a new one, however many attempts that takes.
+        self._wants_new_token = False
         self._to_save: Progress | None = None
         self._save_due = asyncio.Event()
         self._end: Stop | None = None
@@ -213,6 +215,7 @@ class PushdStream:
 
     async def _converse(self, how: Connect) -> None:
         """Connect, read to the end, and tell the session about the end."""
+        self._wants_new_token = self._wants_new_token or how.new_token
         await asyncio.sleep(how.delay)
         try:
             socket = await _connect(self._server)
@@ -228,12 +231,17 @@ class PushdStream:
             return
         self._socket = socket
         try:
-            await self._read(socket, self._credentials.token(new=how.new_token))
+            await self._read(socket, self._token())
         finally:
             self._socket = None
             if socket.closing is None:
                 socket.transport.abort()
         self._closed(socket.close_code or ABNORMAL, socket.close_reason or "")
+
+    def _token(self) -> str:
+        token = self._credentials.token(new=self._wants_new_token)
+        self._wants_new_token = False
+        return token
 
     async def _read(self, socket: "_Socket", token: str) -> None:
         self._session.connected(token, socket.heard)
