@@ -11,6 +11,7 @@ BUNDLE := pushd/web/playground/client.js
 PYTHON2 ?= python2.7
 WSTEST := build/autobahn/bin/wstest
 ATHERIS := build/atheris/.ready
+SCHEMATHESIS := build/schemathesis/bin/schemathesis
 # Tests wait for servers more than they compute, so three at a time keep two cores busy.
 JOBS ?= 3
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
@@ -19,7 +20,7 @@ PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 unexport PIP_FIND_LINKS UV_FIND_LINKS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e packages js playground check format chaos fuzz bench bench-quick autobahn lock clean
+.PHONY: help setup run test e2e packages js playground check format chaos fuzz fuzz-http bench bench-quick autobahn lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-11s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +65,9 @@ bench-quick: $(READY) ## see whether a change made the server do more, in a minu
 
 fuzz: $(READY) $(ATHERIS) ## feed noise to every decoder, a minute each; ARGS="--seconds 5"
 	@PYTHONPATH=$(dir $(ATHERIS)) $(BIN)/python -m tests.fuzz $(ARGS)
+
+fuzz-http: $(READY) $(SCHEMATHESIS) ## ask a server what schemathesis makes up, ten minutes; ARGS="--seconds 60"
+	@$(BIN)/python -m tests.fuzz.schemathesis $(SCHEMATHESIS) $(ARGS)
 
 autobahn: $(READY) $(WSTEST) ## run Autobahn's fuzzing client; it needs a Python 2.7
 	@$(BIN)/python -m tests.integration.autobahn $(WSTEST)
@@ -123,6 +127,11 @@ $(WSTEST):
 $(ATHERIS):
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(dir $@) atheris==3.0.0
 	@touch $@
+
+# In an environment of its own: it wants other releases of what the tests use.
+$(SCHEMATHESIS):
+	@$(BIN)/uv venv --quiet --python $(BIN)/python build/schemathesis
+	@$(BIN)/uv pip install --quiet --python build/schemathesis/bin/python schemathesis==4.32.5
 
 # --- the lock -------------------------------------------------------------------------
 

@@ -304,6 +304,8 @@ async def test_a_thousand_items_fit_and_one_more_does_not(post: Post) -> None:
         b'{"to":"%s","payload":""}',
         b'{"to":"%s","payload":"x","ttl":"60"}',
         b'{"to":"%s","payload":"x","ttl":1.5}',
+        b'{"to":"%s","payload":"x","ttl":60.0}',
+        b'{"to":"%s","payload":"x","ttl":6e1}',
         b'{"to":"%s","payload":"x","ttl":0}',
         b'{"to":"%s","payload":"x","ttl":2592001}',
         b'{"to":"%s","payload":"x","ttl":1e400}',
