@@ -35,7 +35,7 @@ async def bob(server: RunningServer, http: httpx2.AsyncClient) -> Person:
 @pytest.fixture
 async def quick(store_url: str) -> AsyncIterator[tuple[RunningServer, httpx2.AsyncClient]]:
     """Run a server with short intervals and room for one session, and a client of it."""
-    with serving(store_url, ping_interval=1, max_sessions=1) as server:
+    with serving(store_url, ping_interval=3, max_sessions=1) as server:
         async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as http:
             yield server, http
 

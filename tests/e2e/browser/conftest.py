@@ -24,9 +24,12 @@ PATIENCE = 30_000
 """Milliseconds after which what a test waits for will not come any more."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Start the browser; without it skip, but never where CI counts on it."""
+    """Start the browser; without it skip, but never where CI counts on it.
+
+    It goes with its file: while Playwright runs, no other test can have an event loop.
+    """
     chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
     if chromium is None:
         missing = "There is no Chromium here; on Debian: apt install chromium"
