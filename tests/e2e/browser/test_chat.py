@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.devhub import running_devhub
+from tests.e2e.js.app import require_client
 from tests.e2e.js.test_package import install
 from tests.harness import serving
 
@@ -25,6 +26,7 @@ class _Files(SimpleHTTPRequestHandler):
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[str]:
     """Do as the README of the chat says, and return where the folder is served."""
+    require_client()
     install(tmp_path)
     shutil.copy(PAGE, tmp_path)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=str(tmp_path)))

@@ -9,11 +9,15 @@ A call names a method of the client. What a client rejects with is raised as `Th
 
 import asyncio
 import json
+import os
+import shutil
 from asyncio.subprocess import PIPE, Process
 from collections import defaultdict
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
+
+import pytest
 
 from pushd.identity.keys import PrivateKey
 from tests.processes import PATIENCE
@@ -22,6 +26,13 @@ HERE = Path(__file__).parent
 BUILT = HERE.parents[2] / "js" / "dist" / "index.js"
 
 Event = dict[str, Any]
+
+
+def require_client() -> None:
+    """Skip without the built package, but never where CI counts on it."""
+    if shutil.which("node") is None or not BUILT.exists():
+        missing = "The TypeScript client is not built: make js"
+        (pytest.fail if "CI" in os.environ else pytest.skip)(missing)
 
 
 class Thrown(Exception):

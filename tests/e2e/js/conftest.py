@@ -1,7 +1,5 @@
 """People who know each other's names, some in apps on the TypeScript client."""
 
-import os
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ import pytest
 
 from pushd.client import Client, PrivateKey
 from tests.devhub import RunningHub, running_devhub
-from tests.e2e.js.app import BUILT, App, Apps
+from tests.e2e.js.app import App, Apps, require_client
 from tests.harness import RunningServer, serving
 
 APP = "https://app.example"
@@ -19,10 +17,8 @@ APP = "https://app.example"
 
 @pytest.fixture(scope="session", autouse=True)
 def built() -> None:
-    """Skip without the built package, but never where CI counts on it."""
-    if shutil.which("node") is None or not BUILT.exists():
-        missing = "The TypeScript client is not built: make js"
-        (pytest.fail if "CI" in os.environ else pytest.skip)(missing)
+    """Ask for the built package."""
+    require_client()
 
 
 @pytest.fixture(scope="module")
