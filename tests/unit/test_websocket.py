@@ -133,7 +133,7 @@ class Wire:
     def __init__(self, *, half_close: bool = True) -> None:
         state = ServerState()
         self.transport = _Notes(half_close=half_close)
-        config = Config(app="none", lifespan="off")
+        config = Config(app="none", lifespan="off", log_config=None)
         self.connection = _Listener(config, state, {})
         self.registered: set[Any] = state.connections
 
