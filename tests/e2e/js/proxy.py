@@ -108,4 +108,6 @@ async def running_proxy() -> AsyncIterator[Proxy]:
         yield proxy
     finally:
         server.close()
-        await proxy.cut()
+        for _ in range(3):  # what was accepted at the last moment has to begin, to be cut
+            await asyncio.sleep(0)
+            await proxy.cut()
