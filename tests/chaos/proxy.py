@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,7 +89,7 @@ class Proxy:
                 pipe.cut()
 
     @contextlib.contextmanager
-    def silence(self, which: Which, ways: tuple[str, ...]):  # type: ignore[no-untyped-def]
+    def silence(self, which: Which, ways: tuple[str, ...]) -> Iterator[None]:
         """Let nothing pass on these ways while the block runs."""
         silences = [(which, way) for way in ways]
         self._silences += silences
