@@ -348,8 +348,17 @@ class Sentinels:
         return after
 
     def promote(self) -> None:
-        """Have a sentinel begin to promote a replica."""
-        self.sentinels[0].ask("SENTINEL", "FAILOVER", self.SERVICE)
+        """Have a sentinel begin to promote a replica, once it finds one that is fit."""
+        eventually(self._begins_failover, "a replica fit to be promoted")
+
+    def _begins_failover(self) -> bool:
+        try:
+            self.sentinels[0].ask("SENTINEL", "FAILOVER", self.SERVICE)
+        except redis.ResponseError as refusal:  # the replica has only just come back
+            if "NOGOODSLAVE" not in str(refusal):
+                raise
+            return False
+        return True
 
     def demote(self, former: Server) -> None:
         """Make a former primary a replica, which sentinels take 8 seconds for."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tests.chaos.history import Fault
 from tests.chaos.proxy import ALL, NODE, STORE, WAYS, Proxy, Which
 from tests.chaos.world import Shape, World
-from tests.stores import Sentinels
+from tests.stores import Sentinels, eventually
 
 HOUR = 3600.0
 
@@ -146,8 +146,16 @@ async def _disk_full(world: World, strike: Strike) -> None:
         await asyncio.sleep(strike.lasts)
         if world.store.alive:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
+            await asyncio.to_thread(eventually, partial(_all_written, world), "the writes")
         else:
             await asyncio.to_thread(world.store.restart)
+
+
+def _all_written(world: World) -> bool:
+    """Tell whether the store made up for what it could not write, and may be killed."""
+    with world.store.client() as client:
+        persistence = client.info("persistence")
+    return bool(persistence["aof_last_write_status"] == "ok")
 
 
 # --- a primary, its replica and their sentinels -----------------------------------------
