@@ -2,18 +2,21 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 PUSHDCTL = str(Path(sys.executable).with_name("pushdctl"))
 PATIENCE = 30
 """Seconds after which what a test waits for will not come any more."""
+CHANCE = random.SystemRandom()  # not the one that Hypothesis begins anew
 
 
 class Pid(NamedTuple):
@@ -152,11 +155,12 @@ def clean_environ() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Find a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Find a port nobody listens on, and none that a connection could be given instead."""
+    while True:
+        port = CHANCE.randrange(12_000, 32_768)  # Linux has connections begin above
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
