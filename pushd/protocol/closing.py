@@ -47,7 +47,7 @@ ADVICE: dict[CloseCode, Advice] = {
     CloseCode.PROTOCOL_ERROR: Advice(True, False, "A frame broke the protocol."),
     CloseCode.UNAUTHORIZED: Advice(True, True, "The token is not, or no longer, valid."),
     CloseCode.FORBIDDEN: Advice(False, False, "This identity may not listen here."),
-    CloseCode.TIMEOUT: Advice(True, False, "Nothing was heard, or written, for too long."),
+    CloseCode.TIMEOUT: Advice(True, False, "The client fell silent, or too far behind."),
     CloseCode.DISPLACED: Advice(False, False, "Another session of this device took over."),
     CloseCode.TOO_MANY_SESSIONS: Advice(True, False, "The mailbox has its sessions."),
 }

@@ -18,7 +18,9 @@ unseen, and is told the truth whenever continuity was broken.
   given up and another page read; the mailbox is the truth, publications only make it fast.
 - Room is the window less what the client has not seen. A client that reads slowly, or a
   transport that is full, has no room: pushes are dropped and pulled later.
-- `read` events wait behind a page under way, and drop from it what was read elsewhere.
+- `read` events wait behind a page under way, and drop from it what was read elsewhere. They
+  wait for a transport that is full, too; a client that falls too far behind is sent away,
+  and learns what is gone when it comes back.
 - Another epoch, seen anywhere, is not a gap: the mailbox is opened again, the client told
   `replay`, and history begins at the first unread message.
 
@@ -83,6 +85,7 @@ from pushd.protocol.messages import (
     frames_of,
     problem,
 )
+from pushd.protocol.reads import Reads
 
 HELLO_TIMEOUT = 10.0
 """Seconds a client has for its first frame."""
@@ -96,6 +99,8 @@ RETRY = 1.0
 """Seconds until a failed read is tried again."""
 GATE_LIMIT = MESSAGES_PER_FRAME
 """Publications kept while a page is under way; more are read instead."""
+READS_LIMIT = MAX_IDS
+"""Acks of others kept until they can be told; with more the session ends."""
 
 
 class State(IntEnum):
@@ -180,7 +185,7 @@ class ServerSession:
         self._waiting = False
         self._gate: list[StoredMessage] | None = None
         self._gate_missed = False
-        self._reads: list[Sequence[MessageId] | MessageId] | None = None
+        self._reads: Reads | None = None
         # Ids sent and not yet seen, ascending; None when there are none.
         self._unseen: list[MessageId] | None = None
         self._next_ping = 0.0
@@ -364,6 +369,7 @@ class ServerSession:
         if self.state is State.CATCHUP:
             end = str(tail)
             commands.append(Send(CaughtUp(tail=end, cursor=end, unread=unread)))
+            # No page after a lag tells it: while the mailbox is full, each of them would.
             if overflow is not None:
                 commands += self.overflowed(overflow)
         gate, self._gate = self._gate, None
@@ -450,12 +456,14 @@ class ServerSession:
         """Take that messages were acked; the session that did it knows."""
         if origin == self.id or self.state in (State.GREETING, State.CLOSING):
             return NOTHING
+        if not self._waiting and not self._blocked_since:
+            return self._tell_reads() + self._tell_read(what)
         if self._reads is None:
-            self._reads = []
-        self._reads.append(what)
-        if self._waiting or self._blocked_since:
-            return NOTHING
-        return self._tell_reads()
+            self._reads = Reads()
+        self._reads.add(what)
+        if len(self._reads) > READS_LIMIT:
+            return self._leave(CloseCode.TIMEOUT, "behind", retry_after=0.0)
+        return NOTHING
 
     def overflowed(self, overflow: Overflow) -> Commands:
         """Take that the full mailbox refused deliveries."""
@@ -680,34 +688,26 @@ class ServerSession:
 
     def _without_read(self, messages: Sequence[StoredMessage]) -> Sequence[StoredMessage]:
         """Leave out what was read elsewhere while it was on its way."""
-        if not self._reads or not messages:
+        reads = self._reads
+        if reads is None:
             return messages
-        ids, uptos = set[MessageId](), []
-        for what in self._reads:
-            if isinstance(what, MessageId):
-                uptos.append(what)
-            else:
-                ids.update(what)
-        return [
-            message
-            for message in messages
-            if message.id not in ids and not any(upto.covers(message.id) for upto in uptos)
-        ]
+        return [message for message in messages if message.id not in reads]
 
     def _tell_reads(self) -> Commands:
-        """Tell what was acked elsewhere, in the form of each ack."""
-        if not self._reads or self._blocked_since:
+        """Tell what was acked elsewhere and had to wait."""
+        if self._reads is None or self._blocked_since:
             return []
         commands: Commands = []
         reads, self._reads = self._reads, None
         for what in reads:
-            if isinstance(what, MessageId):
-                commands.append(Send(Read(upto=str(what))))
-                commands += self._seen(what)
-            else:
-                commands.append(Send(Read(ids=[str(id) for id in what])))
-                commands += self._seen(max(what))
+            commands += self._tell_read(what)
         return commands
+
+    def _tell_read(self, what: Sequence[MessageId] | MessageId) -> Commands:
+        """Tell what was acked elsewhere, in the form of the ack."""
+        if isinstance(what, MessageId):
+            return [Send(Read(upto=str(what))), *self._seen(what)]
+        return [Send(Read(ids=[str(id) for id in what])), *self._seen(max(what))]
 
     # --- leaving ---------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ else may happen. The client checks every promise as frames reach it.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pushd.errors import Overloaded
@@ -100,6 +100,7 @@ class Client:
         self.sent: list[MessageId] = []
         self.position = START
         self.owed_caught_up = 0
+        self.owed_reads: list[Sequence[MessageId] | MessageId] = []
         self.closed = False
 
     def take(self, command: Send | Push, unread: list[MessageId]) -> None:
@@ -155,9 +156,21 @@ class Client:
 
     def _told(self, read: Read) -> None:
         if isinstance(read.upto, str):
-            self.saw(MessageId.parse(read.upto))
+            upto = MessageId.parse(read.upto)
+            self._untold(upto.covers)
+            self.saw(upto)
         elif isinstance(read.ids, list):
-            self.saw(max(MessageId.parse(id) for id in read.ids))
+            ids = [MessageId.parse(id) for id in read.ids]
+            self._untold(ids.__contains__)
+            self.saw(max(ids))
+
+    def _untold(self, told: Callable[[MessageId], bool]) -> None:
+        """Strike out what was told of the acks of others."""
+        self.owed_reads = [
+            what
+            for what in self.owed_reads
+            if not all(told(id) for id in ([what] if isinstance(what, MessageId) else what))
+        ]
 
     def saw(self, upto: MessageId) -> None:
         """Move the position that the window is counted from."""
@@ -250,7 +263,7 @@ class World:
         """The oldest publication reaches the session."""
         published = self.bus.popleft()
         if isinstance(published, tuple):
-            self.carry_out(self.session.acknowledged(*published))
+            self.tell_ack(*published)
         else:
             self.carry_out(self.session.published([stored(id) for id in published]))
 
@@ -258,10 +271,16 @@ class World:
         """The oldest publication reaches the session, while nothing may be pushed."""
         published = self.bus.popleft()
         if isinstance(published, tuple):
-            self.carry_out(self.session.acknowledged(*published))
+            self.tell_ack(*published)
         else:
             messages = [stored(id) for id in published]
             self.carry_out(self.session.postponed(messages, NOW))
+
+    def tell_ack(self, what: Sequence[MessageId] | MessageId, origin: str) -> None:
+        """An ack reaches the session; one of others has to reach the client."""
+        if origin != self.session.id:
+            self.client.owed_reads.append(what)
+        self.carry_out(self.session.acknowledged(what, origin))
 
     def fail_read(self) -> None:
         """The oldest reading is refused, as one is while nothing may be pushed."""
@@ -320,5 +339,6 @@ class World:
         assert self.client.start is not None
         self.client.no_hole(self.mailbox.tail, self.mailbox.unread)
         assert self.client.owed_caught_up == 0, "every history ends in caught_up"
+        assert not self.client.owed_reads, "every ack of others is told"
         if tail_check:
             assert self.client.epoch == self.mailbox.tail.epoch, "a new epoch is told"

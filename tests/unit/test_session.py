@@ -390,6 +390,26 @@ def test_a_full_transport_stops_pushing_until_it_drains() -> None:
     assert commands[-1] == ReadPage(MessageId(E1, 0), 100)
 
 
+def test_what_is_acked_elsewhere_meanwhile_is_kept_as_little() -> None:
+    """However many acks a slow reader misses, it is told their sum."""
+    session = live(tail=3000)
+    session.paused(70_000, NOW)
+    for number in range(1, 3000):
+        assert session.acknowledged(MessageId(E1, number), "other") == []
+    assert session.acknowledged(ids(3000), "other") == []
+    assert frames(session.resumed()) == [Read(upto="100-2999"), Read(ids=["100-3000"])]
+
+
+def test_a_reader_too_far_behind_is_sent_away_to_come_back() -> None:
+    """More than a thousand ids are not kept for it; a new hello tells which are gone."""
+    session = live(tail=3000)
+    session.paused(70_000, NOW)
+    assert session.acknowledged(ids(*range(1, 1001)), "other") == []
+    commands = session.acknowledged(ids(1001), "other")
+    assert frames(commands) == [Closing(reason="behind", retry_after=0.0, reconnect=True)]
+    assert commands[-1] == Close(CloseCode.TIMEOUT, "behind")
+
+
 def test_only_a_write_without_progress_is_stuck() -> None:
     """Twenty seconds without a byte close; a transport that drains slowly does not."""
     session = live()
@@ -456,6 +476,16 @@ def test_an_overflow_is_told_after_caught_up() -> None:
         Send(Overflowed(refused=3, since=int(NOW))),
         Told(overflow),
     ]
+
+
+def test_a_page_after_a_lag_tells_no_overflow() -> None:
+    """It was published; a slow reader of a full mailbox would be told all the time."""
+    session = live()
+    session.published(messages(2))
+    overflow = Overflow(refused=3, since=int(NOW))
+    commands = session.page(messages(1, 2), True, MessageId(E1, 2), 2, overflow)
+    assert frames(commands) == []
+    assert session.state is State.LIVE
 
 
 def test_a_ping_frame_is_answered() -> None:

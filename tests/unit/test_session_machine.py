@@ -8,14 +8,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
+    invariant,
     precondition,
     rule,
     run_state_machine_as_test,
 )
 
+from pushd.protocol import session
 from pushd.protocol.commands import Commands, ReadPage
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow, StoredMessage
+from pushd.protocol.reads import Reads
 from pushd.protocol.session import ServerSession, State
 from tests.unit.session_world import NOW, World
 
@@ -156,6 +159,21 @@ class LossyBus(PerfectBus):
             self.world.settle(bus_first=self.bus_first, tail_check=True)
 
 
+class BusyOthers(PerfectBus):
+    """Others ack more than a reader that takes nothing is told; the limit is set to 1."""
+
+    @invariant()
+    def keep_little(self) -> None:
+        """What waits to be told has a bound."""
+        if hasattr(self, "world"):
+            assert len(self.world.session._reads or ()) <= 1
+
+    def teardown(self) -> None:
+        """At rest, nothing is missing; or the client was sent away, and will come back."""
+        if hasattr(self, "world") and not self.world.client.closed:
+            super().teardown()
+
+
 class LostWakeUp(ServerSession):
     """Bug: what is published while a page is under way is forgotten."""
 
@@ -195,6 +213,30 @@ class DoublePush(ServerSession):
     def _arrive(self, tail: MessageId, unread: int, overflow: Overflow | None) -> Commands:
         gate, self._gate = self._gate, None
         return super()._arrive(tail, unread, overflow) + self._send(gate or [])
+
+
+class ForgottenReads(ServerSession):
+    """Bug: what is acked elsewhere while it cannot be told is never told."""
+
+    __slots__ = ()
+
+    def acknowledged(self, what: Sequence[MessageId] | MessageId, origin: str) -> Commands:
+        """Forget it."""
+        return [] if self._blocked_since else super().acknowledged(what, origin)
+
+
+class HoardedReads(ServerSession):
+    """Bug: what is acked elsewhere is kept, however much it is."""
+
+    __slots__ = ()
+
+    def acknowledged(self, what: Sequence[MessageId] | MessageId, origin: str) -> Commands:
+        """Keep it."""
+        if not self._blocked_since:
+            return super().acknowledged(what, origin)
+        self._reads = self._reads or Reads()
+        self._reads.add(what)
+        return []
 
 
 class WindowOverrun(ServerSession):
@@ -239,6 +281,12 @@ def test_lost_publications_and_new_epochs_are_found() -> None:
     run_state_machine_as_test(LossyBus, settings=SETTINGS)
 
 
+def test_what_others_ack_does_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The acks of others are told, or kept; beyond a limit the session ends."""
+    monkeypatch.setattr(session, "READS_LIMIT", 1)
+    run_state_machine_as_test(BusyOthers, settings=SETTINGS)
+
+
 @pytest.mark.parametrize(
     ("machine", "bug"),
     [
@@ -246,6 +294,8 @@ def test_lost_publications_and_new_epochs_are_found() -> None:
         (PerfectBus, Reordering),
         (PerfectBus, NeverReadLater),
         (PerfectBus, DoublePush),
+        (PerfectBus, ForgottenReads),
+        (BusyOthers, HoardedReads),
         (PerfectBus, WindowOverrun),
         (LossyBus, EpochTakenForGap),
     ],

@@ -20,7 +20,7 @@ const MEANINGS: Record<number, string> = {
   4400: 'A frame broke the protocol.',
   4401: 'The token is not, or no longer, valid.',
   4403: 'This identity may not listen here.',
-  4408: 'Nothing was heard, or written, for too long.',
+  4408: 'The client fell silent, or too far behind.',
   4409: 'Another session of this device took over.',
   4429: 'The mailbox has its sessions.',
 };
