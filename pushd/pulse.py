@@ -2,11 +2,13 @@
 
 It waits in the same queues as everybody's calls, and is late when the event loop is, so it
 tells what a client would have to wait. Each asks for another mailbox, so that in a Cluster
-every primary is asked now and then.
+every primary is asked now and then; none waits for the answer to the one before, so one
+primary that hangs does not speak for the others.
 """
 
 import asyncio
 from asyncio import Future, TimerHandle
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -14,7 +16,9 @@ from pushd.admission import Admission
 from pushd.mailbox.base import Mailboxes
 
 INTERVAL = 0.2
-"""Seconds between two calls; one that is not answered is not joined by another."""
+"""Seconds between two calls."""
+UNANSWERED = 50
+"""Calls that may be unanswered; with more there is no other."""
 
 
 class Pulse:
@@ -30,7 +34,8 @@ class Pulse:
         self._admission = admission
         self._loop = asyncio.get_running_loop()
         self._numbers = count()
-        self._asked_at: float | None = None
+        # When each was asked that is not answered, the oldest first.
+        self._asked: dict[int, float] = {}
         self._timer: TimerHandle | None = None
 
     def start(self) -> None:
@@ -43,18 +48,21 @@ class Pulse:
             self._timer.cancel()
 
     def _beat(self) -> None:
+        """Ask once more; what takes long counts before it is answered."""
         now = self._loop.time()
-        if self._asked_at is None:
-            due = self._timer.when() if self._timer is not None else now
-            self._asked_at = min(due, now)
-            answer = self._mailboxes.tails([f"did:pulse:{next(self._numbers)}"])
-            answer.add_done_callback(self._answered)
-        else:
-            self._admission.measured(now - self._asked_at, now)
+        due = min(self._timer.when(), now) if self._timer is not None else now
+        for asked_at in self._asked.values():
+            self._admission.measured(now - asked_at, now)
+            break
+        if len(self._asked) < UNANSWERED:
+            number = next(self._numbers)
+            self._asked[number] = due
+            answer = self._mailboxes.tails([f"did:pulse:{number}"])
+            answer.add_done_callback(partial(self._answered, number))
         self._timer = self._loop.call_later(INTERVAL, self._beat)
 
-    def _answered(self, answer: Future[Any]) -> None:
+    def _answered(self, number: int, answer: Future[Any]) -> None:
         """Take an answer; a store that is away is no delay, and for others to tell."""
-        now, asked_at, self._asked_at = self._loop.time(), self._asked_at, None
+        now, asked_at = self._loop.time(), self._asked.pop(number)
         away = answer.cancelled() or answer.exception() is not None
-        self._admission.measured(0.0 if away or asked_at is None else now - asked_at, now)
+        self._admission.measured(0.0 if away else now - asked_at, now)

@@ -2,30 +2,36 @@
 
 import asyncio
 from asyncio import Future
+from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pushd import admission, pulse
 from pushd.admission import WINDOW, Admission, Line
 from pushd.bounds import Bound
 from pushd.errors import Overloaded, StoreUnavailable
+from pushd.mailbox.base import Mailboxes
+from pushd.pulse import Pulse
+from tests.contract.stores import until
 
 NOW = 1000.0
 
 
 def measured(*delays: float, every: float = 0.2) -> Admission:
     """Return what an admission makes of delays, measured one after the other."""
-    admission = Admission(Bound("delay_ms", 500))
+    made = Admission(Bound("delay_ms", 500))
     for n, delay in enumerate(delays):
-        admission.measured(delay, NOW + n * every)
-    return admission
+        made.measured(delay, NOW + n * every)
+    return made
 
 
-def share(admission: Admission) -> float:
+def share(of: Admission) -> float:
     """Tell which share of what is new it refuses."""
-    return sum(admission.refuses(chance / 1000) for chance in range(1000)) / 1000
+    return sum(of.refuses(chance / 1000) for chance in range(1000)) / 1000
 
 
 def test_in_time_nothing_is_refused() -> None:
@@ -55,12 +61,39 @@ def test_when_the_delay_is_gone_all_are_let_in_at_once() -> None:
 def test_the_delay_is_the_least_of_the_window(delays: list[float]) -> None:
     """Whatever was measured, in whatever order."""
     bound = Bound("delay_ms", 500)
-    admission = Admission(bound)
+    made = Admission(bound)
     for n, delay in enumerate(delays):
-        admission.measured(delay, NOW + n * 0.25)
+        made.measured(delay, NOW + n * 0.25)
     lately = delays[-int(WINDOW / 0.25) :]
 
     assert bound.held == round(min(lately) * 1000)
+
+
+class SlowMailboxes:
+    """Answers each call a while after it was asked."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def tails(self, mailboxes: Sequence[str]) -> Future[list[None]]:
+        """Take a call."""
+        loop = asyncio.get_running_loop()
+        answer: Future[list[None]] = loop.create_future()
+        loop.call_later(self._seconds, answer.set_result, [None for _ in mailboxes])
+        return answer
+
+
+async def test_each_call_of_the_pulse_is_measured_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So a delay shorter than the window is noticed, as the next call undercuts none."""
+    monkeypatch.setattr(admission, "WINDOW", 0.5)
+    monkeypatch.setattr(pulse, "INTERVAL", 0.02)
+    bound = Bound("delay_ms", 100)
+    beating = Pulse(cast(Mailboxes, SlowMailboxes(0.3)), Admission(bound))
+    beating.start()
+    await until(lambda: bound.held > 200)
+    beating.stop()
 
 
 class Store:
