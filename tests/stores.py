@@ -420,6 +420,8 @@ class Cluster:
             "cluster_node_timeout": f"{node_timeout * 1000:.0f}",
             "cluster_replica_validity_factor": "0",
             "cluster_allow_replica_migration": "no",
+            # A replica without an offset is on no map of Redis 7.0; a ping gives it one.
+            "repl_ping_replica_period": "1",
             **options,
         }
         self._secured = certificate is not None

@@ -31,6 +31,7 @@ from tests.chaos.history import (
     Complained,
     Hello,
     History,
+    Lost,
     Message,
     Pushed,
     Quiet,
@@ -80,8 +81,8 @@ def _deliveries(facts: Facts) -> Iterator[Complaint]:
     for delivery in facts.deliveries.values():
         if delivery.answers:
             by_mailbox[delivery.mailbox].append(delivery)
-    for deliveries in by_mailbox.values():
-        yield from _in_order(deliveries, facts)
+    for mailbox, deliveries in by_mailbox.items():
+        yield from _in_order(deliveries, facts.forgettings[mailbox])
 
 
 def _one_id(delivery: Delivery, facts: Facts) -> Iterator[Complaint]:
@@ -92,7 +93,11 @@ def _one_id(delivery: Delivery, facts: Facts) -> Iterator[Complaint]:
         if payload != delivery.payload:
             sentence = f"{answer.id} is {payload!r} and {delivery.payload!r}"
             yield Complaint("renamed", answer.at, sentence)
-        if first is not None and delivery.key and not facts.undone(first.asked, answer.at):
+        if (
+            first is not None
+            and delivery.key
+            and not facts.undone(delivery.mailbox, first.asked, answer.at)
+        ):
             if answer.id != first.id:
                 sentence = f"{delivery.payload!r} is {first.id} and {answer.id}"
                 yield Complaint("renamed", answer.at, sentence)
@@ -102,15 +107,15 @@ def _one_id(delivery: Delivery, facts: Facts) -> Iterator[Complaint]:
         first = first or answer
 
 
-def _in_order(deliveries: list[Delivery], facts: Facts) -> Iterator[Complaint]:
+def _in_order(deliveries: list[Delivery], losses: list[Lost]) -> Iterator[Complaint]:
     """What was asked for after another was answered comes after it.
 
     Only among deliveries between the same losses: those of before may have been undone.
     """
     by_era = defaultdict(list)
     for delivery in deliveries:
-        over = sum(loss.until <= delivery.asked for loss in facts.forgettings)
-        begun = sum(loss.since < delivery.answers[0].at for loss in facts.forgettings)
+        over = sum(loss.until <= delivery.asked for loss in losses)
+        begun = sum(loss.since < delivery.answers[0].at for loss in losses)
         if over == begun:
             by_era[over].append(delivery)
     for era in by_era.values():
@@ -219,7 +224,7 @@ class _Watch:
             yield Complaint("dishonest", event.at, f"{client.name} has no cursor {after}")
             return
         given = client.cursors[after]
-        for loss in self._facts.losses:
+        for loss in self._facts.losses[client.mailbox]:
             if given < loss.broken and loss.until < session.hello.at:
                 sentence = f"{after} of {client.name} outlived what the store forgot"
                 yield Complaint("dishonest", event.at, sentence)
@@ -311,7 +316,7 @@ class _Watch:
         """Every session that outlived a loss was told to replay."""
         if session.told is None or session.reads_only:
             return
-        for loss in self._facts.losses:
+        for loss in self._facts.losses[session.client.mailbox]:
             if session.told < loss.broken:
                 sentence = f"{session.client.name} was never told that the store forgot"
                 yield Complaint("dishonest", at, sentence)

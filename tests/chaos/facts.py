@@ -73,7 +73,7 @@ class Facts:
         known: The ids of each mailbox that are known to have been given out, ascending,
             by a 202 or because a client got them.
         payloads: By mailbox and id, whatever was first said of it.
-        losses: When the store may have forgotten something.
+        losses: When the store may have forgotten something of a mailbox.
         forgettings: Those of them in which messages may be gone.
     """
 
@@ -81,12 +81,21 @@ class Facts:
         self.deliveries: dict[str, Delivery] = {}
         self.known: dict[str, list[MessageId]] = defaultdict(list)
         self.payloads: dict[tuple[str, MessageId], str] = {}
-        self.losses = [event for event in history if isinstance(event, Lost)]
-        self.forgettings = [loss for loss in self.losses if loss.messages]
+        self.losses: dict[str, list[Lost]] = defaultdict(list)
+        self.forgettings: dict[str, list[Lost]] = defaultdict(list)
         self.refusals = [event for event in history if isinstance(event, Refused)]
         self._acks: dict[str, list[Ack]] = defaultdict(list)
+        self._read_losses(history)
         self._read_deliveries(history)
         self._read_acks(history)
+
+    def _read_losses(self, history: History) -> None:
+        for loss in history:
+            if isinstance(loss, Lost):
+                for mailbox in loss.mailboxes:
+                    self.losses[mailbox].append(loss)
+                    if loss.messages:
+                        self.forgettings[mailbox].append(loss)
 
     def _read_deliveries(self, history: History) -> None:
         attempts: dict[int, tuple[Delivery, float]] = {}
@@ -137,16 +146,16 @@ class Facts:
         return any(
             ack.confirmed is not None
             and ack.confirmed <= before
-            and not _within(self.losses, ack.asked, ack.confirmed)
+            and not _within(self.losses[mailbox], ack.asked, ack.confirmed)
             for ack in self._covering(mailbox, id)
         )
 
     def _covering(self, mailbox: str, id: MessageId) -> Iterator[Ack]:
         return (ack for ack in self._acks[mailbox] if ack.covers(id))
 
-    def undone(self, asked: float, answered: float) -> bool:
+    def undone(self, mailbox: str, asked: float, answered: float) -> bool:
         """Tell whether what was accepted then may have been forgotten."""
-        return _within(self.forgettings, asked, answered)
+        return _within(self.forgettings[mailbox], asked, answered)
 
     def owed(self, mailbox: str, id: MessageId, at: float) -> bool:
         """Tell whether a message that was given out has to be in its mailbox then."""
@@ -155,8 +164,8 @@ class Facts:
             return False
         answered = [answer.at for answer in delivery.answers if answer.id == id]
         if not answered:  # it was sent and never claimed: every loss excuses it
-            return not _within(self.losses, delivery.asked, at)
-        return not self.undone(delivery.asked, answered[0])
+            return not _within(self.losses[mailbox], delivery.asked, at)
+        return not self.undone(mailbox, delivery.asked, answered[0])
 
 
 def _within(losses: Iterable[Lost], asked: float, answered: float) -> bool:

@@ -165,11 +165,13 @@ class Lost(Base):
         since: What was answered before this is still to be there.
         broken: When the store began to forget: cursors given before are worth nothing.
         until: What was asked after this is to be kept again.
+        mailboxes: Whose: those that were on the store that forgot.
     """
 
     since: float
     broken: float
     until: float
+    mailboxes: list[str]
     messages: bool = True
 
 

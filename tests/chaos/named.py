@@ -5,7 +5,7 @@ They are what CI runs, and what the mutants have to fail.
 
 from collections.abc import Mapping
 
-from tests.chaos.faults import Strike
+from tests.chaos.acts import Strike
 from tests.chaos.schedule import Schedule
 from tests.chaos.world import Shape
 
@@ -15,6 +15,8 @@ LONG = 3.5
 WATCHED: Mapping[str, object] = {
     "topology": "sentinels", "store": "redis", "nodes": 2, "load": 6.0,
 }  # fmt: skip
+
+SPREAD: Mapping[str, object] = {"topology": "cluster", "nodes": 2, "load": 5.0}
 
 
 def _named(*strikes: Strike, **shape: object) -> Schedule:
@@ -68,6 +70,27 @@ NAMED: dict[str, Schedule] = {
         Strike("primary stopped", at=1.5, lasts=1.0),
         **WATCHED,
         level="fsync",
+    ),
+    "a slot that moves, and a node is killed": _named(
+        Strike("slot moved", at=0.8, lasts=0.4),
+        Strike("node killed", at=1.0, lasts=0.5),
+        Strike("slot moved", at=2.0, lasts=1.0),
+        **SPREAD,
+        level="fsync",
+        store="redis",
+    ),
+    "a primary of a Cluster that dies, and a failover": _named(
+        Strike("primary killed", at=1.0, lasts=0.5),
+        Strike("failover", at=2.5, lasts=0.1),
+        **SPREAD,
+        level="replicated",
+    ),
+    "a replica in a Cluster that lags, and its primary dies": _named(
+        Strike("replica lags", at=0.5, lasts=3.0),
+        Strike("primary killed", at=1.5, lasts=0.5),
+        **SPREAD,
+        level="fsync",
+        mailboxes=1,
     ),
     "a clock that jumps back while the store is away": _named(
         Strike("clock an hour behind", at=0.5, lasts=LONG),

@@ -1,9 +1,10 @@
 """A server of pushd to be killed: what `pushdctl serve` runs, in a process of its own.
 
 Each is forked from one process that has imported everything, for a thousand runs start
-thousands of them. Three things differ from a server in production, and are set in the new
+thousands of them. Four things differ from a server in production, and are set in the new
 process only: its waits are shorter by the *pace*, so that a run takes seconds; its clock
-can be set wrong from outside; and a part of it may be switched off (`mutants.py`).
+can be set wrong from outside; stores that name each other are reached through proxies all
+the same; and a part of it may be switched off (`mutants.py`).
 """
 
 import asyncio
@@ -13,12 +14,16 @@ import json
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pushd import serve
+from pushd.mailbox.address import Address
+from pushd.mailbox.connection import Connection
 from tests.chaos import mutants
 from tests.processes import PATIENCE
 
@@ -27,10 +32,13 @@ _context.set_forkserver_preload([__name__, "uvloop", "pytest"])
 
 PR_SET_PDEATHSIG = 1
 
+Pushed = Callable[[list[list[bytes]]], None]
+
 WAITS = {
     "pushd.mailbox.coalesce": ("STUCK_SECONDS", "PATIENCE"),
     "pushd.mailbox.subscriptions": ("TICK_SECONDS", "PATIENCE"),
     "pushd.mailbox.link": ("MISCONFIGURED_SECONDS",),
+    "pushd.mailbox.cluster": ("LOOK_SECONDS", "STUCK_SECONDS"),
     "pushd.hub": ("TAIL_CHECK",),
     "pushd.protocol.session": ("RETRY",),
 }
@@ -47,6 +55,7 @@ class Node:
         name: Names its log.
         directory: Where that is.
         environ: Its settings.
+        ways: By the ports of stores, those of the proxies through which it reaches them.
         pace: By how much its waits are shorter.
         mutant: What is switched off in it, or empty.
 
@@ -60,6 +69,7 @@ class Node:
         directory: Path,
         environ: Mapping[str, str],
         *,
+        ways: Mapping[int, int] = MappingProxyType({}),
         pace: float = 1.0,
         mutant: str = "",
     ) -> None:
@@ -67,6 +77,7 @@ class Node:
         self.port = 0
         self._directory = directory
         self._environ = environ
+        self._ways = dict(ways)
         self._pace, self._mutant = pace, mutant
         self._clock: Any = _context.Value(ctypes.c_double, 0.0, lock=False)
         self._process: Any = None
@@ -76,8 +87,14 @@ class Node:
         """Start it, and wait until it serves."""
         self._starts += 1
         log = self._log()
-        arguments = (dict(self._environ), log, self._pace, self._mutant, self._clock)
-        self._process = _context.Process(target=_run, args=arguments, daemon=True)
+        self._process = _context.Process(
+            target=_run,
+            args=(
+                *(dict(self._environ), log, self._ways),
+                *(self._pace, self._mutant, self._clock),
+            ),
+            daemon=True,
+        )
         await asyncio.to_thread(self._process.start)
         async with asyncio.timeout(2 * PATIENCE):  # the first imports everything
             while not (serving := self.lines("serving")):
@@ -121,7 +138,14 @@ class Node:
         return self._directory / f"{self.name}.{self._starts}.log"
 
 
-def _run(environ: dict[str, str], log: Path, pace: float, mutant: str, clock: Any) -> None:
+def _run(
+    environ: dict[str, str],
+    log: Path,
+    ways: dict[int, int],
+    pace: float,
+    mutant: str,
+    clock: Any,
+) -> None:
     """Be a server, in the process that was forked for it."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
@@ -135,5 +159,17 @@ def _run(environ: dict[str, str], log: Path, pace: float, mutant: str, clock: An
         for wait in waits:
             before = getattr(module, wait)
             setattr(module, wait, type(before)(max(before / pace, type(before)(1) / 5)))
+    _lead_through(ways)
     mutants.switch_off(mutant)
     serve.serve(environ)
+
+
+def _lead_through(ways: Mapping[int, int]) -> None:
+    """Lead connections through proxies, for sentinels and Clusters name other ports."""
+    direct = Connection.open
+
+    async def through(address: Address, pushed: Pushed) -> Connection:
+        port = ways.get(address.port, address.port)
+        return await direct(replace(address, port=port), pushed)
+
+    Connection.open = through  # type: ignore[method-assign] # that is the point

@@ -1,6 +1,6 @@
 """A proxy that stands for a network: it cuts, delays, falls silent, or loses publications.
 
-It sits between a node and its store, or between clients and a node. To the store it tells
+It sits between a node and its stores, or between clients and a node. To a store it tells
 connections that hear publications from those that carry commands, by what is said on them.
 Silence is what a partition looks like: nothing arrives, nothing is refused. TCP loses no
 bytes in the middle of a connection, so what was held back arrives when the silence ends,
@@ -12,6 +12,7 @@ import contextlib
 import os
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,40 +42,40 @@ ALL = Which()
 
 
 class Proxy:
-    """Passes connections on to a target, while nothing troubles it.
+    """Passes connections on from its addresses to what is behind each, while all is well.
 
     Attributes:
-        target: Where new connections go; None refuses them.
         slow: Which connections are slow.
         delay: Seconds every piece waits there.
         deaf: How likely it is that a publication is dropped.
     """
 
-    def __init__(self, target: Address | None, rng: random.Random) -> None:
-        self.target = target
+    def __init__(self, rng: random.Random) -> None:
         self.slow = ALL
         self.delay = 0.0
         self.deaf = 0.0
-        self.address: Address | None = None
         self._rng = rng
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._pipes: set[_Pipe] = set()
         self._silences: list[tuple[Which, str]] = []
         self._changed = asyncio.Event()
 
-    async def start(self, address: Address) -> None:
-        """Listen; a port of 0 lets the system choose."""
-        if isinstance(address, Path):
-            self._server = await asyncio.start_unix_server(self._accept, address)
-            self.address = address
-        else:
-            self._server = await asyncio.start_server(self._accept, *address)
-            self.address = self._server.sockets[0].getsockname()[:2]
+    async def to_path(self, near: Path, far: Callable[[], Address]) -> None:
+        """Pass on what comes to a socket to where `far` says it goes now."""
+        accept = partial(self._accept, far)
+        self._servers.append(await asyncio.start_unix_server(accept, near))
+
+    async def to_port(self, far: Callable[[], Address]) -> int:
+        """Pass on what comes to a port of its own; return that."""
+        server = await asyncio.start_server(partial(self._accept, far), "127.0.0.1", 0)
+        self._servers.append(server)
+        port: int = server.sockets[0].getsockname()[1]
+        return port
 
     async def close(self) -> None:
         """Cut everything, and listen no more."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         pipes = list(self._pipes)
         for pipe in pipes:
             pipe.cut()
@@ -114,8 +115,13 @@ class Proxy:
         """Tell whether the next publication is dropped."""
         return self.deaf > 0 and self._rng.random() < self.deaf
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        pipe = _Pipe(self, reader, writer)
+    def _accept(
+        self,
+        far: Callable[[], Address],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        pipe = _Pipe(self, far, reader, writer)
         self._pipes.add(pipe)
         pipe.task.add_done_callback(lambda _: self._pipes.discard(pipe))
 
@@ -124,10 +130,14 @@ class _Pipe:
     """One connection, both ways."""
 
     def __init__(
-        self, proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        proxy: Proxy,
+        far: Callable[[], Address],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         self.hears = False
-        self._proxy = proxy
+        self._proxy, self._far = proxy, far
         self._near = (reader, writer)
         self._writers = [writer]
         self._replies = Replies()
@@ -137,7 +147,7 @@ class _Pipe:
         """Pass on until either side is gone."""
         try:
             await self._proxy.passable(STORE, lambda: self.hears)
-            far = await _connect(self._proxy.target)
+            far = await _connect(self._far())
             self._writers.append(far[1])
             there = asyncio.create_task(self._pump(self._near[0], far[1], STORE))
             back = asyncio.create_task(self._pump(far[0], self._near[1], NODE))
@@ -181,11 +191,7 @@ class _Pipe:
         return b"".join(kept)
 
 
-async def _connect(
-    address: Address | None,
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    if address is None:
-        raise ConnectionRefusedError
+async def _connect(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if isinstance(address, Path):
         return await asyncio.open_unix_connection(os.fspath(address))
     return await asyncio.open_connection(*address)

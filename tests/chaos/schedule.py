@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.chaos.acts import Strike
 from tests.chaos.checker import Complaint, check
-from tests.chaos.faults import FAULTS, Strike, strike
+from tests.chaos.faults import FAULTS, strike
 from tests.chaos.history import Complained, Numbers, save
 from tests.chaos.world import Shape, World
 
@@ -44,19 +45,23 @@ class Outcome(NamedTuple):
 
 
 def draw(seed: int, **fixed: object) -> Schedule:
-    """Draw a schedule; `fixed` are members of the shape that are not drawn."""
+    """Draw a schedule; `fixed` are members of the shape that are not drawn.
+
+    The first fault of one with several stores is one that a single store cannot have.
+    """
     rng = random.Random(seed)  # noqa: S311 - chance that can be repeated
     shape = _draw_shape(rng, fixed)
     names = [name for name, kind in FAULTS.items() if kind.fits(shape)]
+    own = [name for name in names if not FAULTS[name].fits(Shape())] or names
     stretch = 5.0 / shape.pace
     strikes = [
         Strike(
-            fault=rng.choice(names),
+            fault=rng.choice(names if number else own),
             at=stretch * rng.uniform(0.2, 0.8 * shape.load),
             lasts=stretch * rng.uniform(0.1, LONGEST),
             node=rng.randrange(shape.nodes),
         )
-        for _ in range(rng.choice((1, 1, 2, 2, 3, 4)))
+        for number in range(rng.choice((1, 1, 2, 2, 3, 4)))
     ]
     return Schedule(seed, shape, tuple(sorted(strikes, key=lambda strike: strike.at)))
 

@@ -84,9 +84,10 @@ def quiet(*unread: str) -> Quiet:
     return Quiet(unread={"bob": list(unread)})
 
 
-def lost(since: float, broken: float, until: float, *, messages: bool = True) -> Lost:
-    """Make a loss."""
-    return Lost(since=since, broken=broken, until=until, messages=messages)
+def lost(since: float, broken: float, until: float, **members: object) -> Lost:
+    """Make a loss of what the store of Bob's mailbox had."""
+    usual = {"messages": True, "mailboxes": ["bob"]}
+    return Lost(since=since, broken=broken, until=until, **{**usual, **members})  # type: ignore[arg-type] # members of any type
 
 
 def rules(*events: Event) -> list[str]:
@@ -162,6 +163,17 @@ GOOD: dict[str, list[Event]] = {
         pushed(1, "7-1", payload="payload 3"),
         quiet("5-1", "7-1"),
     ],
+    "what another's store forgot": [
+        *stored(1),
+        hello(1),
+        welcomed(1),
+        pushed(1, "5-1"),
+        caught_up(1, "5-1"),
+        lost(since=0, broken=7, until=8, mailboxes=["carol"]),
+        *stored(2),
+        pushed(1, "5-2"),
+        quiet("5-1", "5-2"),
+    ],
     "an ack that was forgotten": [
         *stored(1),
         AckAsked(ack=1, mailbox="bob", ids=["5-1"]),
@@ -218,6 +230,10 @@ BAD: dict[str, tuple[str, list[Event]]] = {
     "a message lost with the acks alone": (
         "lost",
         [*stored(1), lost(since=0, broken=5, until=6, messages=False), quiet()],
+    ),
+    "a message lost while another's store forgot": (
+        "lost",
+        [*stored(1), lost(since=0, broken=5, until=6, mailboxes=["carol"]), quiet()],
     ),
     "a message lost after the loss": (
         "lost",

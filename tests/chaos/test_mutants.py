@@ -12,6 +12,7 @@ from tests.chaos.schedule import Schedule, run
 
 SEAM = "the seam between history and live"
 OLDER = "a store that comes back older"
+LAGGING = "a replica in a Cluster that lags, and its primary dies"
 PUBLICATION = "a publication that is lost"
 
 PATIENCE = 10.0
@@ -51,14 +52,16 @@ async def test_without_the_tail_check_the_seam_holds() -> None:
 
 async def test_mutants_are_found() -> None:
     """Without the gate, the subscription's seam, epochs or the tail check, it is seen."""
-    gate, seam, epoch, tail = await asyncio.gather(
+    gate, seam, epoch, promoted, tail = await asyncio.gather(
         rules("gate", SEAM),
         rules("seam,tail check", SEAM),
         rules("epoch", OLDER),
+        rules("epoch", LAGGING),
         rules("tail check", PUBLICATION),
     )
 
     assert "skipped" in gate
     assert "lost" in seam
     assert {"renamed", "dishonest"} & epoch
+    assert {"renamed", "dishonest"} & promoted
     assert "lost" in tail

@@ -2,27 +2,30 @@
 
     people ── door ── node ── link ── store
 
-Doors and links are proxies, one for each node. Everything but them is the real thing.
+Doors and links are proxies, one for each node; a link leads to all stores there are.
+Everything but them is the real thing. What stores say to each other has no proxy.
 """
 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.chaos.checker import READER, check
 from tests.chaos.clients import Listener, Poller, Reader
+from tests.chaos.groups import Group, Spread, Watched
 from tests.chaos.history import Complained, Lost, Quiet, Recorder
 from tests.chaos.node import Node
 from tests.chaos.people import Place, http_client
 from tests.chaos.proxy import Proxy
 from tests.chaos.senders import Sender
 from tests.harness import Person
-from tests.stores import Sentinels, Server
+from tests.stores import Server
 
-TOPOLOGIES = ("single", "sentinels")
+TOPOLOGIES = ("single", "sentinels", "cluster")
 PUBLIC_URL = "http://push.example"
 PATIENCE = 60.0
 """Seconds after the last fault in which everything has to come right, and long before."""
@@ -32,7 +35,8 @@ class Shape(NamedTuple):
     """What a world is made of.
 
     Attributes:
-        topology: `single`, or `sentinels`: a primary, replicas, and who watches them.
+        topology: `single`; `sentinels`: a primary, its replica, and who watches them; or
+            `cluster`: three primaries with a replica each.
         store: The kind of store.
         level: The durability that is promised.
         appended: Whether the store keeps an append-only file.
@@ -64,9 +68,10 @@ class World:
     Attributes:
         recorder: Writes down what happens.
         store: The store, or the first primary of a group.
-        group: The servers and sentinels of that topology, else None.
+        group: The stores and sentinels of other topologies, else None.
+        mailboxes: All there are, by DID.
         nodes: The servers.
-        links: From each node to the store; none where sentinels say where that is.
+        links: From each node to its stores.
         doors: From people to each node.
         hands: One lock for each process, by name: one fault at a time has it.
     """
@@ -77,15 +82,19 @@ class World:
         self.directory = directory
         self.recorder = Recorder()
         self.group = _group(shape, directory)
-        self.store = self.group.servers[0] if self.group else _store(shape, directory)
+        self.store = (
+            self.group.stores.servers[0] if self.group else _store(shape, directory)
+        )
         self.nodes: list[Node] = []
         self.links: list[Proxy] = []
         self.doors: list[Proxy] = []
+        self._ports: list[int] = []
         self.hands: dict[str, asyncio.Lock] = {}
         self.place = Place(
             self.recorder, rng, self._url, PUBLIC_URL, asyncio.Event(), asyncio.Event()
         )
         self._owners = [Person(PUBLIC_URL) for _ in range(shape.mailboxes)]
+        self.mailboxes = [owner.did for owner in self._owners]
         self._clients = self._make_clients()
         self._senders: list[asyncio.Task[None]] = []
 
@@ -116,10 +125,23 @@ class World:
         await asyncio.gather(*[door.close() for door in self.doors])
         await asyncio.gather(*people)
 
-    def lost(self, since: float, broken: float, *, messages: bool = True) -> None:
-        """Write down that the store has forgotten, and is there again."""
+    def lost(
+        self,
+        since: float,
+        broken: float,
+        *,
+        messages: bool = True,
+        mailboxes: Sequence[str] = (),
+    ) -> None:
+        """Write down that a store has forgotten, and is there again; see `Lost`."""
         self.recorder.note(
-            Lost(since=since, broken=broken, until=self.recorder.now(), messages=messages)
+            Lost(
+                since=since,
+                broken=broken,
+                until=self.recorder.now(),
+                messages=messages,
+                mailboxes=list(mailboxes or self.mailboxes),
+            )
         )
 
     async def settle(self) -> None:
@@ -136,29 +158,33 @@ class World:
 
     async def _start_stores(self, stack: AsyncExitStack) -> None:
         if self.group is not None:
-            await asyncio.to_thread(self.group.__enter__)
-            stack.callback(self.group.__exit__)
+            await asyncio.to_thread(self.group.stores.__enter__)
+            stack.callback(self.group.stores.__exit__)
         else:
             stack.callback(self.store.kill)
             await asyncio.to_thread(self.store.start)
 
-    async def _store_url(self, number: int, stack: AsyncExitStack) -> str:
-        """Tell a node where its store is, behind a link of its own if that can be."""
-        if self.group is not None:
-            return self.group.url
-        link = Proxy(self.directory / "s", self.rng)
-        await link.start(self.directory / f"n{number}")
-        stack.push_async_callback(link.close)
-        self.links.append(link)
-        return f"unix://{link.address}"
+    def _proxy(self, stack: AsyncExitStack) -> Proxy:
+        proxy = Proxy(self.rng)
+        stack.push_async_callback(proxy.close)
+        return proxy
+
+    async def _link(self, number: int, link: Proxy) -> tuple[str, dict[int, int]]:
+        """Link a node to its stores; return their URL, and the way to each port of them."""
+        if self.group is None:
+            near, far = self.directory / f"n{number}", self.directory / "s"
+            await link.to_path(near, lambda: far)
+            return f"unix://{near}", {}
+        ports = [server.port for server in self.group.stores.servers]
+        ways = {port: await link.to_port(partial(_local, port)) for port in ports}
+        return self.group.stores.url, ways
 
     async def _add_node(self, number: int, stack: AsyncExitStack) -> None:
-        door = Proxy(None, self.rng)
-        await door.start(("127.0.0.1", 0))
-        stack.push_async_callback(door.close)
+        link, door = self._proxy(stack), self._proxy(stack)
+        url, ways = await self._link(number, link)
         environ = {
             "PUSHD_PORT": "0",
-            "PUSHD_REDIS_URL": await self._store_url(number, stack),
+            "PUSHD_REDIS_URL": url,
             "PUSHD_PUBLIC_URL": PUBLIC_URL,
             "PUSHD_DURABILITY": self.shape.level,
             "PUSHD_LOG_FORMAT": "json",
@@ -169,24 +195,19 @@ class World:
             f"node-{number}",
             self.directory,
             environ,
+            ways=ways,
             pace=self.shape.pace,
             mutant=self.shape.mutant,
         )
         stack.push_async_callback(node.stop)
         self.nodes.append(node)
+        self.links.append(link)
         self.doors.append(door)
-        await self.start_node(number)
-
-    async def start_node(self, number: int) -> None:
-        """Start a node, and let people in."""
-        node = self.nodes[number]
+        self._ports.append(await door.to_port(lambda: _local(node.port)))
         await node.start()
-        self.doors[number].target = ("127.0.0.1", node.port)
 
     def _url(self) -> str:
-        address = self.rng.choice(self.doors).address
-        assert isinstance(address, tuple)
-        return f"http://{address[0]}:{address[1]}"
+        return f"http://127.0.0.1:{self.rng.choice(self._ports)}"
 
     def _make_clients(self) -> list[Listener | Poller]:
         """Make clients of several tempers; the first mailbox is never acked."""
@@ -210,9 +231,8 @@ class World:
         return clients
 
     def _make_senders(self) -> list[Sender]:
-        mailboxes = [owner.did for owner in self._owners]
         return [
-            Sender(self.place, name, mailboxes, self.shape.rate)
+            Sender(self.place, name, self.mailboxes, self.shape.rate)
             for name in ("alice", "carol")
         ]
 
@@ -264,11 +284,17 @@ class World:
         return not check([*self.recorder.history, quiet])
 
 
-def _group(shape: Shape, directory: Path) -> Sentinels | None:
-    """Make a primary, one replica and who watches them; they are quick to judge."""
-    if shape.topology == "single":
-        return None
-    return Sentinels(shape.store, directory, down_after=0.7)
+def _group(shape: Shape, directory: Path) -> Group | None:
+    match shape.topology:
+        case "sentinels":
+            return Watched(shape.store, directory)
+        case "cluster":
+            return Spread(shape.store, directory)
+    return None
+
+
+def _local(port: int) -> tuple[str, int]:
+    return ("127.0.0.1", port)
 
 
 def _store(shape: Shape, directory: Path) -> Server:
