@@ -15,6 +15,8 @@ from tests.chaos.history import Complained, Numbers, save
 from tests.chaos.world import Shape, World
 
 SINGLE_LEVELS = ("fsync", "fsync", "fsync", "memory")
+MIX = ("single", "sentinels", "single", "cluster", "single")
+"""The topologies of a mixed run, by turns."""
 LONGEST = 2.5
 """Seconds a fault lasts at most, at that pace."""
 
@@ -47,9 +49,12 @@ class Outcome(NamedTuple):
 def draw(seed: int, **fixed: object) -> Schedule:
     """Draw a schedule; `fixed` are members of the shape that are not drawn.
 
-    The first fault of one with several stores is one that a single store cannot have.
+    A topology of `mixed` is one of `MIX`. Of several stores the first fault is one that a
+    single store cannot have.
     """
     rng = random.Random(seed)  # noqa: S311 - chance that can be repeated
+    if fixed.get("topology") == "mixed":
+        fixed["topology"] = MIX[seed % len(MIX)]
     shape = _draw_shape(rng, fixed)
     names = [name for name, kind in FAULTS.items() if kind.fits(shape)]
     own = [name for name in names if not FAULTS[name].fits(Shape())] or names

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.checker import READER, RULES
+from tests.chaos.checker import READER, RULES, Complaint
 from tests.chaos.faults import FAULTS
-from tests.chaos.history import Hello, load
+from tests.chaos.history import Hello, Numbers, load
 from tests.chaos.named import NAMED
 from tests.chaos.schedule import Outcome, Schedule, draw, run, run_all
+from tests.chaos.tally import Tally
 from tests.chaos.world import TOPOLOGIES
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +53,23 @@ def test_a_seed_draws_the_same_schedule_again() -> None:
     assert draw(7) == draw(7)
     schedules = [draw(seed, topology=name) for seed in range(300) for name in TOPOLOGIES]
     assert {strike.fault for each in schedules for strike in each.strikes} == set(FAULTS)
+
+
+def test_a_mixed_run_has_its_share_of_each_topology() -> None:
+    """Three of five are on one store; what they came to is told apart."""
+    tally = Tally()
+    for seed in range(10):
+        schedule = draw(seed, topology="mixed", level="fsync")
+        numbers = Numbers(accepted=seed, pushed=0, sessions=0, replays=0)
+        bad = [Complaint("lost", 1.0, "")] if seed == 6 else []
+        tally.count(Outcome(schedule, numbers, bad))
+
+    counted = [(row.topology, row.schedules, row.accepted, row.bad) for row in tally.rows]
+    assert counted == [
+        ("cluster", 2, 3 + 8, []),
+        ("sentinels", 2, 1 + 6, [6]),
+        ("single", 6, 0 + 2 + 4 + 5 + 7 + 9, []),
+    ]
 
 
 def test_every_fault_and_every_complaint_is_documented() -> None:
