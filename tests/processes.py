@@ -17,6 +17,7 @@ PUSHDCTL = str(Path(sys.executable).with_name("pushdctl"))
 PATIENCE = 30
 """Seconds after which what a test waits for will not come any more."""
 CHANCE = random.SystemRandom()  # not the one that Hypothesis begins anew
+_given: set[int] = set()  # ports, which may be listened on only in a while
 
 
 class Pid(NamedTuple):
@@ -158,8 +159,11 @@ def free_port() -> int:
     """Find a port nobody listens on, and none that a connection could be given instead."""
     while True:
         port = CHANCE.randrange(12_000, 32_768)  # Linux has connections begin above
+        if port in _given:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
 
 

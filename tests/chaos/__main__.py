@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.chaos.schedule import Outcome, draw, run_all
+from tests.chaos.schedule import Outcome, draw, draw_long, run_all
 from tests.chaos.tally import Tally
 from tests.chaos.world import TOPOLOGIES
 
@@ -33,7 +33,8 @@ def main() -> int:
         _tell(outcome)
 
     fixed = {"pace": arguments.pace, "topology": arguments.topology}
-    schedules = (draw(number, **fixed) for number in seeds)
+    draw_one = draw_long if arguments.long else draw
+    schedules = (draw_one(number, **fixed) for number in seeds)
     try:
         asyncio.run(
             run_all(
@@ -57,6 +58,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pace", type=float, default=5.0, help="1 is a server's own")
     topologies = (*TOPOLOGIES, "mixed")
     parser.add_argument("--topology", choices=topologies, default=TOPOLOGIES[0])
+    parser.add_argument("--long", action="store_true", help="silences up to a minute")
     parser.add_argument("--pause", type=Path, help="start none while this file is there")
     return parser.parse_args()
 

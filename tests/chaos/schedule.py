@@ -19,6 +19,13 @@ MIX = ("single", "sentinels", "single", "cluster", "single")
 """The topologies of a mixed run, by turns."""
 LONGEST = 2.5
 """Seconds a fault lasts at most, at that pace."""
+SILENCES = (
+    *("node stopped", "store stopped", "primary stopped", "replica stopped"),
+    *("link silent", "commands silent", "publications silent", "clients silent"),
+)
+"""Faults in which somebody says nothing and is not gone."""
+LONG = (5.0, 60.0)
+"""Seconds a long silence lasts."""
 
 
 class Schedule(NamedTuple):
@@ -53,9 +60,7 @@ def draw(seed: int, **fixed: object) -> Schedule:
     single store cannot have.
     """
     rng = random.Random(seed)  # noqa: S311 - chance that can be repeated
-    if fixed.get("topology") == "mixed":
-        fixed["topology"] = MIX[seed % len(MIX)]
-    shape = _draw_shape(rng, fixed)
+    shape = _draw_shape(seed, rng, fixed)
     names = [name for name, kind in FAULTS.items() if kind.fits(shape)]
     own = [name for name in names if not FAULTS[name].fits(Shape())] or names
     stretch = 5.0 / shape.pace
@@ -71,7 +76,23 @@ def draw(seed: int, **fixed: object) -> Schedule:
     return Schedule(seed, shape, tuple(sorted(strikes, key=lambda strike: strike.at)))
 
 
-def _draw_shape(rng: random.Random, fixed: Mapping[str, object]) -> Shape:
+def draw_long(seed: int, **fixed: object) -> Schedule:
+    """Draw a schedule of one long silence, for servers that wait as in production."""
+    rng = random.Random(seed)  # noqa: S311 - chance that can be repeated
+    waits = {"pace": 1.0, "load": LONG[1] / 5.0, "rate": 3.0}
+    shape = _draw_shape(seed, rng, {**fixed, **waits})
+    strike = Strike(
+        fault=rng.choice([name for name in SILENCES if FAULTS[name].fits(shape)]),
+        at=rng.uniform(1.0, 5.0),
+        lasts=rng.uniform(*LONG),
+        node=rng.randrange(shape.nodes),
+    )
+    return Schedule(seed, shape, (strike,))
+
+
+def _draw_shape(seed: int, rng: random.Random, fixed: Mapping[str, object]) -> Shape:
+    if fixed.get("topology") == "mixed":
+        fixed = {**fixed, "topology": MIX[seed % len(MIX)]}
     replicated = fixed.get("topology", "single") != "single"
     levels = ("replicated", "replicated", "fsync") if replicated else SINGLE_LEVELS
     level = rng.choice(levels)

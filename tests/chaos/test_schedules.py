@@ -13,7 +13,7 @@ from tests.chaos.checker import READER, RULES, Complaint
 from tests.chaos.faults import FAULTS
 from tests.chaos.history import Hello, Numbers, load
 from tests.chaos.named import NAMED
-from tests.chaos.schedule import Outcome, Schedule, draw, run, run_all
+from tests.chaos.schedule import SILENCES, Outcome, Schedule, draw, draw_long, run, run_all
 from tests.chaos.tally import Tally
 from tests.chaos.world import TOPOLOGIES
 
@@ -70,6 +70,15 @@ def test_a_mixed_run_has_its_share_of_each_topology() -> None:
         ("sentinels", 2, 1 + 6, [6]),
         ("single", 6, 0 + 2 + 4 + 5 + 7 + 9, []),
     ]
+
+
+def test_long_silences_are_drawn_for_every_topology() -> None:
+    """Each stops or silences one part for up to a minute, at a server's own pace."""
+    schedules = [draw_long(seed, topology="mixed") for seed in range(300)]
+
+    assert {strike.fault for each in schedules for strike in each.strikes} == set(SILENCES)
+    assert all(each.shape.pace == 1.0 and len(each.strikes) == 1 for each in schedules)
+    assert max(each.strikes[0].lasts for each in schedules) > 50
 
 
 def test_every_fault_and_every_complaint_is_documented() -> None:
