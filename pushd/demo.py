@@ -272,6 +272,9 @@ class Watcher:
     def tick(self, now: float) -> None:
         """Nothing: there is no deadline."""
 
+    def clock_set(self, seconds: float, now: float) -> None:
+        """Nothing: it has no times."""
+
     def displaced(self) -> None:
         """Nothing: it is never silent."""
 

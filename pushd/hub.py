@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 TICK = 1.0
 """Seconds between two turns of the wheel."""
+JUMP = 2.0
+"""Seconds by which the clock differs at a turn when it was set; less comes of itself."""
 TAIL_CHECK = 15
 """Seconds in which the tail of every mailbox is compared once."""
 TAIL_BATCH = 500
@@ -78,6 +80,9 @@ class Listener(Protocol):
     def tick(self, now: float) -> None:
         """The deadline has come."""
 
+    def clock_set(self, seconds: float, now: float) -> None:
+        """The clock was set, and is that much later than it would be; it is `now`."""
+
     def displaced(self) -> None:
         """A newer session takes this one's place."""
 
@@ -124,6 +129,7 @@ class Hub:
         self._listeners: dict[str, tuple[Listener, ...]] = {}
         self._wheel: dict[int, list[Listener]] = {}
         self._turned = int(time.time())
+        self._ahead = time.time() - time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
         self._round: list[str] = []
 
@@ -271,7 +277,36 @@ class Hub:
 
     def _turn(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(TICK, self._turn)
-        self.turn(time.time())
+        self.look(time.time(), time.monotonic())
+
+    def look(self, now: float, steady: float) -> None:
+        """Turn the wheel, once it is known whether the clock was set.
+
+        Args:
+            now: Unix seconds.
+            steady: Seconds by a clock that nobody can set.
+        """
+        jump, self._ahead = now - steady - self._ahead, now - steady
+        if abs(jump) > JUMP:
+            log.warning("the clock was set", extra={"seconds": round(jump, 3)})
+            self._move_along(jump, now)
+        self.turn(now)
+
+    def _move_along(self, seconds: float, now: float) -> None:
+        """Have everyone's times move along with the clock.
+
+        Else one that was set back would stop the wheel until it has caught up, and one
+        that was set forward would have every client look silent.
+        """
+        everyone = [listener for group in self._listeners.values() for listener in group]
+        for second, bucket in self._wheel.items():  # those that close have left already
+            everyone += [listener for listener in bucket if listener.due == second]
+        self._wheel.clear()
+        self._turned = int(now)
+        for listener in dict.fromkeys(everyone):
+            listener.due = 0
+            self._tell(listener.clock_set, seconds, now)
+            self.schedule(listener)
 
     def turn(self, now: float) -> None:
         """Tick what is due, and compare one part of the mailboxes with the store."""

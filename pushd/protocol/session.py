@@ -555,6 +555,25 @@ class ServerSession:
         self._plan(now)
         return commands
 
+    def clock_set(self, seconds: float, now: float) -> None:
+        """Take that the clock was set: it is that much later than it would be.
+
+        What ran from a moment on goes on or begins anew; a token ends when it says.
+        """
+        if self.state is State.CLOSING:
+            return
+        if self.deadline < inf:  # of a hello
+            self.deadline = now + HELLO_TIMEOUT
+        latest = now + self._terms.ping_interval
+        self._next_ping = min(max(self._next_ping + seconds, now), latest)
+        if self._blocked_since:
+            self._blocked_since = now
+        if self._retry_at:
+            self._retry_at = now
+        if self._close_at:
+            self._close_at += seconds
+        self._plan(now)
+
     def _remind(self, now: float) -> Commands:
         """Ping, and tell of a token that ends soon."""
         commands: Commands = []

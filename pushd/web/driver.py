@@ -8,6 +8,7 @@ adds how commands are written and what its client may say.
 """
 
 import asyncio
+import math
 import time
 from asyncio import Future
 from collections.abc import Sequence
@@ -98,6 +99,12 @@ class Driver:
     def tick(self, now: float) -> None:
         """Let time act on the session."""
         raise NotImplementedError
+
+    def clock_set(self, seconds: float, now: float) -> None:
+        """Have the session's times, or the end of a close, move along with the clock."""
+        self._session.clock_set(seconds, now)
+        closing = self._session.deadline == math.inf
+        self.deadline = self.deadline + seconds if closing else self._session.deadline
 
     def published(self, messages: Sequence[StoredMessage]) -> None:
         """Push what was accepted; or leave it in the mailbox while too much waits."""

@@ -96,6 +96,11 @@ class Stream(WebSocket, Driver):
         if self._session.deadline != math.inf:
             self.deadline = self._session.deadline
 
+    def clock_set(self, seconds: float, now: float) -> None:
+        """Count the client as just heard, and a close as just begun."""
+        self.clock_was_set(now)
+        super().clock_set(seconds, now)
+
     # --- what the websocket hears ----------------------------------------------------
 
     def requested(self, path: bytes, headers: Mapping[bytes, bytes]) -> Refusal | None:

@@ -106,6 +106,11 @@ class Wait:
         self.deadline = math.inf
         self._news.set()
 
+    def clock_set(self, seconds: float, now: float) -> None:
+        """Go on waiting as long as before."""
+        self.heard = now
+        self.deadline += seconds
+
     def displaced(self) -> None:
         """Stop waiting, and make room at once."""
         self._hub.leave(self)

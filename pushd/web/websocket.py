@@ -243,6 +243,12 @@ class WebSocket(asyncio.Protocol):
         self.abort()
         return True
 
+    def clock_was_set(self, now: float) -> None:
+        """Begin anew what is counted from a moment of a clock that was set."""
+        self.heard = now
+        if self._closing_since is not None:
+            self._closing_since = now
+
     # --- the transport's callbacks ---------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

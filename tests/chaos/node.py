@@ -24,6 +24,7 @@ from typing import Any
 from pushd import serve
 from pushd.mailbox.address import Address
 from pushd.mailbox.connection import Connection
+from pushd.web import websocket
 from tests.chaos import mutants
 from tests.processes import PATIENCE
 
@@ -153,7 +154,7 @@ def _run(
     os.dup2(output, 1)
     os.dup2(output, 2)
     right = time.time
-    time.time = lambda: right() + clock.value
+    time.time = websocket.time = lambda: right() + clock.value  # type: ignore[attr-defined] # it has the function by name
     for name, waits in WAITS.items():
         module = importlib.import_module(name)
         for wait in waits:

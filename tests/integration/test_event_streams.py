@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -166,6 +167,30 @@ async def test_a_quiet_stream_says_that_it_lives(
             while len(stream.comments) < 4:
                 stream.comments.append(await anext(stream._lines))
         assert ": ping" in stream.comments
+
+
+async def test_a_clock_that_is_set_back_silences_nobody(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signs of life go on over both transports, and the other's are heard."""
+    right = time.time
+    with serving(store_url, ping_interval=1) as server:
+        alice, bob = Person(server.url), Person(server.url)
+        async with (
+            httpx2.AsyncClient(base_url=server.url, trust_env=False) as http,
+            reading_events(http, alice) as events,
+            listening(bob, server.url) as stream,
+        ):
+            await events.next("caught_up")
+            await stream.next("caught_up")
+            for module in ("time", "pushd.web.websocket"):
+                monkeypatch.setattr(f"{module}.time", lambda: right() - 3600)
+            events.comments.clear()
+            async with asyncio.timeout(30):
+                while events.comments.count(": ping") < 3:
+                    events.comments.append(await anext(events._lines))
+            await stream.send("ping", ref=1)
+            assert await stream.next("pong") == {"type": "pong", "ref": 1}
 
 
 # --- beside others -------------------------------------------------------------------

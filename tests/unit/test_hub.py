@@ -60,6 +60,11 @@ class Recorder:
         self.told.append("tick")
         self.deadline = math.inf
 
+    def clock_set(self, seconds: float, now: float) -> None:
+        """Move along."""
+        self.heard = now
+        self.deadline += seconds
+
     def displaced(self) -> None:
         """Remember, and leave as a session does."""
         self.told.append("displaced")
@@ -330,6 +335,37 @@ def test_the_wheel_ticks_what_is_due_once() -> None:
         hub.turn(start + second)
         ticks.append(listener.told.count("tick"))
     assert ticks == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_leaves_the_wheel_as_it_was(jump: float) -> None:
+    """What is due in five seconds is due in five seconds, for those who close as well."""
+    hub = make_hub()
+    now, steady = time.time(), time.monotonic()
+    listener, closing = join(hub, Recorder("1")), join(hub, Recorder("2"))
+    hub.leave(closing)
+    for one in (listener, closing):
+        one.deadline = now + 5.0
+        hub.schedule(one)
+    ticks = []
+    for second in range(1, 9):
+        hub.look(now + second + (jump if second > 2 else 0.0), steady + second)
+        ticks.append((listener.told.count("tick"), closing.told.count("tick")))
+    assert ticks[3] == (0, 0)
+    assert ticks[6] == (1, 1)
+
+
+def test_a_wheel_that_is_late_is_no_clock_that_was_set() -> None:
+    """A machine that stood still for a minute finds all that is due, and no jump."""
+    hub = make_hub()
+    now, steady = time.time(), time.monotonic()
+    listener = join(hub, Recorder("1"))
+    listener.heard = 0.0
+    listener.deadline = now + 5.0
+    hub.schedule(listener)
+    hub.look(now + 60.0, steady + 60.0)
+    assert listener.told[:1] == ["tick"]
+    assert listener.heard == 0.0
 
 
 async def test_every_mailbox_is_compared_with_the_store() -> None:

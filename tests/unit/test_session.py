@@ -356,6 +356,37 @@ def test_a_session_pings_and_gives_up_after_two_silent_intervals() -> None:
     assert commands[-1] == Close(CloseCode.TIMEOUT, "silent")
 
 
+@pytest.mark.parametrize("jump", [-3600.0, 7200.0])
+def test_a_clock_that_is_set_keeps_a_session(jump: float) -> None:
+    """It pings as before, and looks no more silent; its token ends when it says."""
+    session = live()
+    now = NOW + 20 + jump
+    session.clock_set(jump, now)
+    assert session.deadline <= now + 5
+    if jump < 0:
+        assert session.tick(now + 5, now, 0) == [Probe()]
+        assert session.tick(now + 30, now + 6, 0) == [Probe()]
+        assert session.tick(now + 56, now + 6, 0)[-1] == Close(CloseCode.TIMEOUT, "silent")
+    else:
+        closing = Close(CloseCode.UNAUTHORIZED, "token_expired")
+        assert session.tick(now, now, 0)[-1] == closing
+
+
+def test_all_that_runs_begins_anew_when_the_clock_is_set() -> None:
+    """A hello has its time, what is stuck gets as long again, a drain goes on."""
+    session = ServerSession("s1", TERMS, now=NOW)
+    session.clock_set(-3600, NOW - 3595)
+    assert session.deadline == NOW - 3585
+    session = live()
+    session.paused(70_000, NOW)
+    session.clock_set(-3600, NOW - 3595)
+    assert session.tick(NOW - 3590, NOW - 3595, 70_000) == []
+    session = live()
+    session.drain(1.0, NOW + 8, NOW)
+    session.clock_set(-3600, NOW - 3595)
+    assert session.deadline == NOW - 3592
+
+
 def test_a_token_that_ends_is_announced_and_then_closes() -> None:
     """A minute before its end the token is announced, at its end the session closes."""
     session = live()
