@@ -7,6 +7,7 @@
 
 import { sha256 } from '@noble/hashes/sha2.js';
 import { hex, utf8 } from '../identity/bytes.ts';
+import { Recent } from '../protocol/recent.ts';
 import { Duplicate, NotYet, type Received } from './listeners.ts';
 
 /** Messages that are remembered. */
@@ -17,17 +18,17 @@ const WAIT = 10;
 export class Handled {
   /** Whether it is more, since this was last set to false. */
   changed = false;
-  readonly #marks = new Set<string>();
+  readonly #marks = new Recent<true>(REMEMBERED);
   readonly #first = new Map<string, Received<never>>();
 
   /** What to remember, the oldest first; no ID can be read from it. */
   get marks(): string[] {
-    return [...this.#marks];
+    return [...this.#marks.keys()];
   }
 
   /** Takes what was remembered before a restart. */
   recall(marks: string[]): void {
-    for (const mark of marks) this.#marks.add(mark);
+    for (const mark of marks) this.#marks.set(mark, true);
   }
 
   /**
@@ -49,9 +50,6 @@ export class Handled {
   #add(mark: string): void {
     this.changed = true;
     this.#first.delete(mark);
-    this.#marks.add(mark);
-    if (this.#marks.size > REMEMBERED) {
-      this.#marks.delete(this.#marks.values().next().value ?? '');
-    }
+    this.#marks.set(mark, true);
   }
 }

@@ -15,6 +15,7 @@
 
 import { CannotOpen, PushdError, Unproven } from '../errors.ts';
 import type { PrivateKey } from '../identity/keys.ts';
+import { Recent } from '../protocol/recent.ts';
 import type { Directory } from '../resolvers/directory.ts';
 import { type Fetcher, FetchFailed, fetchText } from '../resolvers/fetcher.ts';
 import { seconds } from './clock.ts';
@@ -141,7 +142,7 @@ export class Inbox {
 
 /** Buckets that do not answer, and when to ask them again. */
 class Silent {
-  readonly #until = new Map<string, { until: number; pause: number }>();
+  readonly #until = new Recent<{ until: number; pause: number }>(BUCKETS);
 
   /** Returns seconds until a bucket may be asked; 0 for at once. */
   wait(bucket: string): number {
@@ -153,9 +154,7 @@ class Silent {
     const wait = this.wait(bucket);
     if (wait) return wait; // others failed at the same time
     const pause = Math.min(AGAIN_AT_MOST, 2 * (this.#until.get(bucket)?.pause ?? AGAIN / 2));
-    this.#until.delete(bucket);
     this.#until.set(bucket, { until: seconds() + pause, pause });
-    if (this.#until.size > BUCKETS) this.#until.delete(this.#until.keys().next().value ?? '');
     return pause;
   }
 

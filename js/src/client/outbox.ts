@@ -18,14 +18,14 @@ import { pushdServers } from '../identity/contact.ts';
 import { type PrivateKey, PublicKey } from '../identity/keys.ts';
 import { isName } from '../identity/names.ts';
 import type { Accepted } from '../protocol/messages.ts';
+import { Recent } from '../protocol/recent.ts';
 import type { Directory } from '../resolvers/directory.ts';
 import type { Fetcher } from '../resolvers/fetcher.ts';
 import type { Clock } from './clock.ts';
 import { seal } from './envelope.ts';
 import type { Bucket } from './gaia.ts';
 import { letterPath, sealLetter } from './letter.ts';
-import { Sender } from './sender.ts';
-import { isUndecided } from './sender.ts';
+import { isUndecided, Sender } from './sender.ts';
 
 /** Servers whose tokens are kept for the next message. */
 const SENDERS = 100;
@@ -103,7 +103,7 @@ export interface OutboxOptions {
 export class Outbox {
   readonly #key: PrivateKey;
   readonly #options: OutboxOptions;
-  readonly #senders = new Map<string, Sender>();
+  readonly #senders = new Recent<Sender>(SENDERS);
 
   constructor(key: PrivateKey, options: OutboxOptions) {
     this.#key = key;
@@ -229,11 +229,7 @@ export class Outbox {
     const { name, app, fetcher, clock } = this.#options;
     const sender =
       this.#senders.get(server) ?? new Sender(this.#key, { server, name, app, fetcher, clock });
-    this.#senders.delete(server);
     this.#senders.set(server, sender);
-    if (this.#senders.size > SENDERS) {
-      this.#senders.delete(this.#senders.keys().next().value ?? '');
-    }
     return sender;
   }
 }

@@ -19,6 +19,7 @@
 import { badRequest } from '../errors.ts';
 import { Cursor, MessageId } from './ids.ts';
 import { type Ack, MAX_IDS, type Read, type Ref } from './messages.ts';
+import { Recent } from './recent.ts';
 import { list, type Of, optional, record, text } from './shape.ts';
 
 /** Handled ids that are remembered, to drop the duplicates of a replay. */
@@ -46,13 +47,13 @@ export class Ledger {
   // Where a message is, while it is neither handled nor only in the mailbox: with the
   // listeners, or kept by the app, which will ack it.
   readonly #places = new Map<string, 'running' | 'held'>();
-  readonly #handled = new Set<string>();
+  readonly #handled = new Recent<true>(REMEMBERED);
   readonly #waiting = new Map<string, { id: MessageId; before: Cursor | undefined }>();
   #reached: Cursor | undefined;
 
   constructor(progress: Progress) {
     this.owed = new Owed(progress);
-    for (const id of this.owed.ids.keys()) this.#remember(id);
+    for (const name of this.owed.ids.keys()) this.#handled.set(name, true);
     this.#reached = progress.cursor === undefined ? undefined : Cursor.parse(progress.cursor);
   }
 
@@ -145,7 +146,7 @@ export class Ledger {
     const name = `${id}`;
     this.#leave(name);
     this.#waiting.delete(name);
-    this.#remember(name);
+    this.#handled.set(name, true);
     this.owed.add(id);
   }
 
@@ -166,16 +167,6 @@ export class Ledger {
   #leave(name: string): void {
     if (this.#places.get(name) === 'running') this.running -= 1;
     this.#places.delete(name);
-  }
-
-  #remember(name: string): void {
-    this.#handled.add(name);
-    if (this.#handled.size > REMEMBERED) {
-      for (const oldest of this.#handled) {
-        this.#handled.delete(oldest);
-        break;
-      }
-    }
   }
 }
 

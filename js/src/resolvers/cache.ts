@@ -7,8 +7,10 @@
  */
 
 import { PushdError, Unproven } from '../errors.ts';
+import { Recent } from '../protocol/recent.ts';
 
-const SIZE = 1000;
+/** Keys that are remembered. */
+export const SIZE = 1000;
 const FRESH = 600;
 const STALE = 3600;
 const NEGATIVE = 60;
@@ -32,7 +34,7 @@ interface Entry<V> {
 export class Cache<V> {
   readonly #clock: () => number;
   readonly #expires: (value: V) => number;
-  readonly #entries = new Map<string, Entry<V>>();
+  readonly #entries = new Recent<Entry<V>>(SIZE);
   readonly #asking = new Map<string, Promise<Entry<V>>>();
 
   /** @param expires Returns the Unix seconds up to which a value may be used at all. */
@@ -83,9 +85,7 @@ export class Cache<V> {
     } catch (error) {
       entry = this.#fail(key, asked, error as Error);
     }
-    this.#entries.delete(key);
     this.#entries.set(key, entry);
-    if (this.#entries.size > SIZE) this.#entries.delete(this.#entries.keys().next().value ?? '');
     return entry;
   }
 

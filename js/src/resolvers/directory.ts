@@ -14,7 +14,8 @@ import { MAX_DOCUMENT } from '../identity/documents.ts';
 import { BTC_ADDR, type PublicKey } from '../identity/keys.ts';
 import { bucketAddress, type Form, formOf, validateApp } from '../identity/names.ts';
 import { KEY_FILES, MAX_KEY_FILE, readPublishedKey } from '../identity/published.ts';
-import { Cache, Outdated } from './cache.ts';
+import { Recent } from '../protocol/recent.ts';
+import { Cache, Outdated, SIZE } from './cache.ts';
 import { type Fetcher, FetchFailed, fetchText } from './fetcher.ts';
 
 /** Who a name is, for one app. */
@@ -64,8 +65,8 @@ export class Directory {
   readonly #clock: () => number;
   readonly #identities: Cache<Identity>;
   readonly #published: Cache<Published>;
-  readonly #newestProofs = new Map<string, number>();
-  readonly #newestContacts = new Map<string, ContactDocument>();
+  readonly #newestProofs = new Recent<number>(SIZE);
+  readonly #newestContacts = new Recent<ContactDocument>(SIZE);
 
   constructor(
     sources: Partial<Record<Form, Source>>,
