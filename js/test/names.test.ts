@@ -135,6 +135,13 @@ describe('the way out', () => {
     'https://127.0.0.1?https://gaia.example/',
     'https://[::1]/',
     'https://localhost/',
+    'https://localhost./',
+    'https://0x7f.1/',
+    'https://0x7f000001/',
+    'https://%6c%6f%63alhost/',
+    'https://gaia.example@127.0.0.1/',
+    'https://gaia.example\\@127.0.0.1/',
+    'https://gaia.example:8443x/',
     'https://printer/',
     'https://router.local/',
     'ftp://gaia.example/',
@@ -146,7 +153,8 @@ describe('the way out', () => {
   test('leads to the web, and to development hosts by whatever scheme', () => {
     const fetcher = new Fetcher(['127.0.0.1:8480', 'dev.local:80']);
     expect(fetcher.allows('https://gaia.example/hub/')).toBe(true);
-    expect(fetcher.allows('https://gaia.example:8443/hub/')).toBe(true);
+    expect(fetcher.allows('https://Gaia.example:8443/hub/')).toBe(true);
+    expect(fetcher.allows('https://gaia.example?x')).toBe(true);
     expect(fetcher.allows('http://127.0.0.1:8480/x')).toBe(true);
     expect(fetcher.allows('http://dev.local/x')).toBe(true);
     expect(fetcher.allows('http://127.0.0.1:8481/x')).toBe(false);

@@ -1,9 +1,10 @@
 /** Bytes as texts: UTF-8, hexadecimal, base64 and base64url, each strict about its form. */
 
-import { bytesToHex, concatBytes, hexToBytes } from '@noble/hashes/utils.js';
+// @noble/hashes has the same three; these come with the curve anyway, and are a third as long.
+import { etc } from '@noble/secp256k1';
 import { badRequest } from '../errors.ts';
 
-export { bytesToHex as hex, concatBytes as concat };
+export const { bytesToHex: hex, concatBytes: concat } = etc;
 
 export const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 
@@ -14,7 +15,7 @@ export const fromUtf8 = (bytes: Uint8Array): string =>
 /** Reads hexadecimal; throws `bad_request` with this sentence where it is not. */
 export function unhex(text: string, sentence = 'A public key is written in hexadecimal.') {
   try {
-    return hexToBytes(text);
+    return etc.hexToBytes(text);
   } catch {
     throw badRequest(sentence);
   }

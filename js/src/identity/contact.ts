@@ -9,7 +9,7 @@
  */
 
 import { badRequest, Unproven } from '../errors.ts';
-import { canonicalUrl, hostPort } from '../protocol/urls.ts';
+import { canonicalUrl, placeOf } from '../protocol/urls.ts';
 import { list, number, optional, read, record, type Shape, text } from '../protocol/shape.ts';
 import { LEEWAY, MAX_DOCUMENT, orUnproven } from './documents.ts';
 import { readSigned, sign } from './jws.ts';
@@ -138,7 +138,7 @@ export function pushdServers(servers: string[], plain: (place: string) => boolea
   for (const entry of servers) {
     try {
       const url = canonicalUrl(entry);
-      if (url.startsWith('https:') || plain(hostPort(url))) found.add(url);
+      if (url.startsWith('https:') || plain(placeOf(url).hostPort)) found.add(url);
     } catch {
       // A server of another kind.
     }

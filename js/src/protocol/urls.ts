@@ -1,4 +1,4 @@
-/** The one spelling of a server's URL, which tokens are compared with. */
+/** The one spelling of a server's URL, which tokens are compared with; and where URLs lead. */
 
 import { badRequest } from '../errors.ts';
 
@@ -32,8 +32,20 @@ function port(digits: string | undefined, scheme: string): string {
   return port === PORTS[scheme] ? '' : `:${port}`;
 }
 
-/** Returns `host:port` of a canonical URL, its port also where that is the default one. */
-export function hostPort(url: string): string {
-  const [, scheme = '', place = ''] = /^(https?):\/\/([^/]*)/.exec(url) ?? [];
-  return /:[0-9]+$/.test(place) ? place : `${place}:${PORTS[scheme]}`;
+// Scheme, host and port, and then nothing that could lead elsewhere. `URL` would do it as
+// well, but React Native has half of it.
+const PLACE = /^(https?):\/\/([a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::([0-9]+))?(?=[/?#]|$)/;
+
+/** Where a URL leads. */
+export interface Place {
+  scheme: string;
+  host: string;
+  /** With the port also where that is the default one; empty where it leads nowhere. */
+  hostPort: string;
+}
+
+/** Tells where a URL leads. */
+export function placeOf(url: string): Place {
+  const [, scheme = '', host = '', port = PORTS[scheme]] = PLACE.exec(url.toLowerCase()) ?? [];
+  return { scheme, host, hostPort: host && `${host}:${port}` };
 }

@@ -7,12 +7,15 @@
  * rules do the rest.
  */
 
-import { fromUtf8 } from '../identity/bytes.ts';
+import { concat, fromUtf8 } from '../identity/bytes.ts';
+import { placeOf } from '../protocol/urls.ts';
 
 /** Seconds a fetch may take. */
 const SECONDS = 10;
-/** Hosts that are, or may be, in a private network. */
-const PRIVATE = /^(\[|[0-9.]+$|[^.]+$|.*\.(local|localhost|internal|home\.arpa)$)/;
+/** Hosts whose name has a top-level domain; a number has none. */
+const NAMED = /\.[a-z][a-z0-9-]*$/;
+/** Hosts that are in a private network in spite of that. */
+const PRIVATE = /\.(local|localhost|internal|home\.arpa)$/;
 
 /** A file could not be fetched; whatever it was, the sentence is the same. */
 export class FetchFailed extends Error {
@@ -37,11 +40,8 @@ export class Fetcher {
 
   /** Tells whether a URL leads where one may go. */
   allows(url: string): boolean {
-    if (!URL.canParse(url)) return false;
-    const { protocol, hostname, port } = new URL(url);
-    const secure = protocol === 'https:';
-    if (this.plain(`${hostname}:${port || (secure ? 443 : 80)}`)) return true;
-    return secure && !PRIVATE.test(hostname);
+    const { scheme, host, hostPort } = placeOf(url);
+    return this.plain(hostPort) || (scheme === 'https' && NAMED.test(host) && !PRIVATE.test(host));
   }
 
   /** Asks a place nobody vouches for; the body is undefined where it is longer than `limit`. */
@@ -99,19 +99,11 @@ async function readBody(response: Response, limit: number): Promise<Uint8Array |
   }
   const reader = response.body.getReader();
   const pieces: Uint8Array[] = [];
-  let size = 0;
-  for (;;) {
+  for (let size = 0; ; ) {
     const { done, value } = await reader.read();
-    if (done) break;
+    if (done) return concat(...pieces);
     size += value.length;
     if (size > limit) return undefined;
     pieces.push(value);
   }
-  const whole = new Uint8Array(size);
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
 }
