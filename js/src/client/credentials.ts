@@ -2,11 +2,14 @@
 
 import { randomText } from '../identity/bytes.ts';
 import type { PrivateKey } from '../identity/keys.ts';
-import { makeToken } from '../identity/tokens.ts';
+import { digestOf, makeToken } from '../identity/tokens.ts';
+import { Recent } from '../protocol/recent.ts';
 import { type Clock, unixSeconds } from './clock.ts';
 
 /** Tokens that are kept, each for one set of recipients. */
 const CACHED = 1000;
+/** Seconds a token for one request is valid, at most. */
+const ONCE = 60;
 /** Seconds by which two clocks may differ before it is worth correcting. */
 const SKEW = 5;
 
@@ -35,7 +38,7 @@ export class Credentials {
   #offset = 0;
   #claiming = false;
   #claimed = false;
-  readonly #made = new Map<string, { token: string; expires: number }>();
+  readonly #made = new Recent<{ token: string; expires: number }>(CACHED);
 
   constructor(key: PrivateKey, options: CredentialsOptions) {
     this.#key = key;
@@ -59,22 +62,26 @@ export class Credentials {
     if (!made || made.expires - now < Math.min(60, lifetime / 4)) {
       made = { token: this.#make(to, now), expires: now + lifetime };
     }
-    this.#made.delete(to);
     this.#made.set(to, made);
-    if (this.#made.size > CACHED) this.#made.delete(this.#made.keys().next().value ?? '');
     return made.token;
   }
 
-  #make(to: string, now: number): string {
+  /** Returns a token to deliver this body to this recipient, and no other. */
+  tokenOnce(to: string, body: string): string {
+    return this.#make(to, this.#clock() + this.#offset, digestOf(body));
+  }
+
+  #make(to: string, now: number, digest?: string): string {
     const { audience, scope, lifetime, name, app } = this.#options;
     const claims = this.#claimed || scope === 'deliver';
     return makeToken(this.#key, {
       audience,
       scope,
       now,
-      lifetime,
+      lifetime: digest ? Math.min(ONCE, lifetime) : lifetime,
       jti: randomText(),
       to: to || undefined,
+      digest,
       name: claims ? name : undefined,
       app: claims ? app : undefined,
     });

@@ -4,20 +4,25 @@
  * A retry can store nothing twice, as each delivery has a key. So whatever leaves in doubt
  * whether a delivery arrived is tried again: a connection that failed or broke, a time-out,
  * a server that is busy. What the server refuses for a reason is a `PushdError`.
+ *
+ * A refused token may be mended, and then is: by the clock of the server, or, where it takes
+ * a delivery only with a token for its one body, by that.
  */
 
 import { PushdError, Unreachable } from '../errors.ts';
 import { randomText } from '../identity/bytes.ts';
 import type { PrivateKey } from '../identity/keys.ts';
-import { type Accepted, accepted, problem } from '../protocol/messages.ts';
+import { about, type Accepted, accepted, DIGEST_ONLY, problem } from '../protocol/messages.ts';
 import { read, type Shape } from '../protocol/shape.ts';
-import { canonicalUrl, hostPort } from '../protocol/urls.ts';
+import { canonicalUrl, placeOf } from '../protocol/urls.ts';
 import { type Answer, Fetcher, FetchFailed } from '../resolvers/fetcher.ts';
 import { type Clock, Patience } from './clock.ts';
 import { Credentials } from './credentials.ts';
 
 /** Bytes of the longest answer. */
 const MAX_ANSWER = 64 * 1024;
+/** How often a token is mended: it may be wrong in both ways, and in no third. */
+const MENDED = 2;
 /** Statuses with which a proxy says that the server behind it does not answer. */
 const GATEWAY = [502, 503, 504];
 
@@ -56,6 +61,7 @@ export class Sender {
   readonly #credentials: Credentials;
   readonly #fetcher: Fetcher;
   readonly #giveUpAfter: number;
+  #digestOnly = false;
 
   constructor(key: PrivateKey, options: SenderOptions) {
     const { name, app, clock, giveUpAfter = 60, tokenLifetime: lifetime = 600 } = options;
@@ -63,7 +69,7 @@ export class Sender {
     const audience = this.server;
     const scope = 'deliver';
     this.#credentials = new Credentials(key, { audience, scope, lifetime, name, app, clock });
-    this.#fetcher = options.fetcher ?? new Fetcher([hostPort(this.server)]);
+    this.#fetcher = options.fetcher ?? new Fetcher([placeOf(this.server).hostPort]);
     this.#giveUpAfter = giveUpAfter;
   }
 
@@ -87,24 +93,43 @@ export class Sender {
 
   async #attempt(to: string, body: string): Promise<Accepted | PushdError | Unreachable> {
     try {
-      let answer = await this.#post(to, body);
-      const now = answer.status === 401 ? readAs(answer, problem)?.now : undefined;
-      // A refused token may be a matter of the clock.
-      if (now !== undefined && this.#credentials.correct(now)) answer = await this.#post(to, body);
-      return this.#meaning(answer);
+      return this.#meaning(await this.#ask(to, body));
     } catch (error) {
       if (!(error instanceof FetchFailed)) throw error;
       return new Unreachable(`${this.server} does not answer.`);
     }
   }
 
-  #post(to: string, body: string): Promise<Answer> {
-    const headers = {
-      Authorization: `Bearer ${this.#credentials.token(to)}`,
-      'Content-Type': 'application/json',
-    };
+  async #ask(to: string, body: string): Promise<Answer> {
+    for (let mended = 0; ; mended++) {
+      const once = this.#digestOnly;
+      const answer = await this.#post(to, body, once);
+      const isFinal = answer.status !== 401 || mended === MENDED;
+      if (isFinal || !(await this.#mend(answer, once))) return answer;
+    }
+  }
+
+  #post(to: string, body: string, once: boolean): Promise<Answer> {
+    const credentials = this.#credentials;
+    const token = once ? credentials.tokenOnce(to, body) : credentials.token(to);
+    const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
     const asked = { method: 'POST', body, headers, cache: 'no-store' } as const;
     return this.#fetcher.ask(`${this.server}/v1/deliveries`, asked, MAX_ANSWER);
+  }
+
+  /** Tells whether another token than the refused one may be accepted. */
+  async #mend(answer: Answer, once: boolean): Promise<boolean> {
+    const now = readAs(answer, problem)?.now;
+    if (now !== undefined && this.#credentials.correct(now)) return true;
+    if (once) return false;
+    this.#digestOnly ||= await this.#wantsDigests();
+    return this.#digestOnly;
+  }
+
+  async #wantsDigests(): Promise<boolean> {
+    const asked = { cache: 'no-store' } as const;
+    const answer = await this.#fetcher.ask(`${this.server}/.well-known/pushd`, asked, MAX_ANSWER);
+    return !!readAs(answer, about)?.features.includes(DIGEST_ONLY);
   }
 
   #meaning(answer: Answer): Accepted | PushdError | Unreachable {

@@ -5,6 +5,8 @@
  * verify them; a client makes them.
  */
 
+import { sha256 } from '@noble/hashes/sha2.js';
+import { base64url, utf8 } from './bytes.ts';
 import { sign } from './jws.ts';
 import { BTC_ADDR, type PrivateKey } from './keys.ts';
 
@@ -22,7 +24,7 @@ export interface TokenClaims {
   jti: string;
   /** With `deliver`, 1 to 100 recipients, just as the deliveries will name them. */
   to?: string | string[] | undefined;
-  /** `sha-256:<base64url>` of the only body it delivers. */
+  /** Of the only body it delivers, see `digestOf`; left out: of many. */
   digest?: string | undefined;
   /** A name to claim, which needs `app`. */
   name?: string | undefined;
@@ -51,6 +53,9 @@ export function makeToken(key: PrivateKey, told: TokenClaims): string {
     digest,
   });
 }
+
+/** Returns the `digest` of a token that is for this body alone. */
+export const digestOf = (body: string): string => `sha-256:${base64url(sha256(utf8(body)))}`;
 
 const oneOrList = (value: string | string[]) =>
   Array.isArray(value) && value.length === 1 ? value[0] : value;

@@ -70,6 +70,11 @@ export const problem = record({
   now: optional(number),
 });
 
+/** What counts of what a server says about itself. */
+export const about = record({ features: list(text) });
+/** The feature of a server that takes a delivery only with a token for its one body. */
+export const DIGEST_ONLY = 'digest-only';
+
 // --- reading over HTTP -----------------------------------------------------------------
 
 const overflow = record({ refused: integer, since: integer });

@@ -5,8 +5,10 @@ import asyncio
 import pytest
 
 from pushd.client import Incoming
+from tests.devhub import RunningHub
 from tests.e2e.js.app import Apps, Thrown
 from tests.e2e.js.conftest import APP, People
+from tests.harness import serving
 
 WAYS = ["websocket", "events", "polling"]
 
@@ -40,6 +42,23 @@ async def test_an_app_writes_to_python(people: People) -> None:
         message = await heard.get()
     assert (sent["id"], "See you at ten.") == (message.id, message.content)
     assert people.name("carol") == message.name
+
+
+async def test_a_server_that_wants_a_token_for_each_delivery(
+    store_url: str, devhub: RunningHub, apps: Apps
+) -> None:
+    """An app finds out by itself, and makes them."""
+    hosts = (devhub.host_port,)
+    with serving(
+        store_url, require_digest=True, names_api=devhub.url, dev_hosts=hosts
+    ) as server:
+        people = People(devhub, server, apps)
+        nina = await people.in_an_app("nina")
+        await nina.listen()
+        mallory = await people.in_an_app("mallory")
+        for number in range(2):
+            sent = await mallory.call("send", people.name("nina"), f"Message {number}")
+            assert sent["id"] == (await nina.hears())["id"]
 
 
 async def test_models_as_in_radiks(people: People, apps: Apps) -> None:
