@@ -55,6 +55,35 @@ describe('the way', () => {
     expect(choice.way.name).toBe('websocket');
   });
 
+  test('stays the first where the server was away until a moment ago', async () => {
+    blocked.refuses = undefined;
+    await pass(5);
+    expect(receiver.state).toMatchObject({ is: 'live', way: 'websocket' });
+    blocked.refuses = 1006;
+    answer = async () => {
+      blocked.refuses = undefined;
+      return new Response('{}');
+    };
+    [...blocked.open][0]!.end(1006);
+    await pass(60);
+    expect(receiver.state).toMatchObject({ is: 'live', way: 'websocket' });
+    expect([blocked.connections, mailbox.connections]).toEqual([3, 0]);
+  });
+
+  test('is the one that is taken, also where it is known late that the server answers', async () => {
+    let isAsked = false;
+    answer = async () => {
+      isAsked = true;
+      blocked.refuses = undefined;
+      await new Promise(resolve => setTimeout(resolve, 4000));
+      return new Response('{}');
+    };
+    await pass(60);
+    expect(isAsked).toBe(true);
+    expect(receiver.state).toMatchObject({ is: 'live', way: 'websocket' });
+    expect(choice.way.name).toBe('websocket');
+  });
+
   test('is the first again when a lesser one is over', async () => {
     await pass(60);
     const tried = blocked.connections;

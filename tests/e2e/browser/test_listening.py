@@ -98,12 +98,12 @@ def state(page: Page) -> dict[str, Any]:
     return told
 
 
-def live(page: Page, way: str | None = "websocket") -> None:
-    """Wait until the page is live, by this way; None is by whichever."""
+def live(page: Page, way: str = "websocket") -> None:
+    """Wait until the page is live, by this way."""
 
     def is_live() -> bool:
         now = state(page)
-        return now.get("is") == "live" and way in (None, now["way"])
+        return now.get("is") == "live" and now["way"] == way
 
     wait_until(is_live, f"live by {way}, not {state(page)}")
 
@@ -194,7 +194,7 @@ def test_a_restart_is_survived(
     with Server(tmp_path, "--port", port, name="second"):
         bob.gets("after")
         heard(page, "before", "after")
-        live(page, way=None)
+        live(page)
 
 
 def test_without_a_websocket_events_carry_on(bob: Bob) -> None:

@@ -44,20 +44,16 @@ export interface Way {
 export interface Ways {
   /** The way to take now. */
   readonly way: Way;
-  /**
-   * Learns that a connection to a server is over.
-   *
-   * @param way How it was made.
-   * @param spoke Whether a frame came over it.
-   * @param code Its close code.
-   */
-  over(server: string, way: Way, spoke: boolean, code: number): void;
+  /** Learns that a connection made this way brought its first frame. */
+  spoke(way: Way): void;
+  /** Learns that a connection to a server, made this way, is over, with this close code. */
+  over(server: string, way: Way, code: number): void;
   /** Tells whether it is time to try a better way; asked about once a second. */
   isTime(): boolean;
 }
 
 /** Returns the one way there is. */
-export const only = (way: Way): Ways => ({ way, over() {}, isTime: () => false });
+export const only = (way: Way): Ways => ({ way, spoke() {}, over() {}, isTime: () => false });
 
 /** Writes a frame of a server that a connection says in its stead. */
 export const say = (peer: Peer, frame: ServerFrame): void => peer.frame(JSON.stringify(frame));

@@ -283,6 +283,7 @@ export class Stream implements Recipient {
     const peer: Peer = {
       frame: json => {
         if (!mine()) return;
+        if (!spoke) ways.spoke(way);
         spoke = true;
         this.#heard();
         this.#audience.frame('in', json);
@@ -293,7 +294,7 @@ export class Stream implements Recipient {
       closed: (code, reason, retryAfter) => {
         if (!mine()) return;
         this.#connection = undefined;
-        ways.over(server, way, spoke, code);
+        ways.over(server, way, code);
         this.#closed(code, reason, retryAfter);
       },
     };
@@ -308,7 +309,7 @@ export class Stream implements Recipient {
       this.#connection = connection = way.open(server, peer, opened);
     } catch {
       // A page may not be allowed to connect there in this way.
-      ways.over(server, way, false, CloseCode.ABNORMAL);
+      ways.over(server, way, CloseCode.ABNORMAL);
       this.#closed(CloseCode.ABNORMAL);
     }
   }

@@ -3,6 +3,9 @@
  *
  * The first way counts. Where it brings not a single frame, though the server answers, the next
  * one gets its turn. When that is over, and now and then before, the first is tried again.
+ *
+ * A server that answers may have been away a moment before, when the way to it was tried. So a
+ * way that led there once is tried twice before it is given up.
  */
 
 import * as CloseCode from '../../protocol/codes.ts';
@@ -22,6 +25,10 @@ const ANSWER = 5;
 export class Choice implements Ways {
   readonly #ways: Way[];
   #at = 0;
+  // Whether the present connection brought a frame, and the way that did so last.
+  #spoke = false;
+  #proven: Way | undefined;
+  #asking = false;
   #pause = AGAIN;
   #due = 0;
 
@@ -33,19 +40,29 @@ export class Choice implements Ways {
     return this.#ways[this.#at] as Way;
   }
 
-  over(server: string, way: Way, spoke: boolean, code: number): void {
-    const at = this.#ways.indexOf(way);
-    if (spoke && !at) this.#pause = AGAIN;
+  spoke(way: Way): void {
+    this.#spoke = true;
+    this.#proven = way;
+    if (way === this.#ways[0]) this.#pause = AGAIN;
+  }
+
+  over(server: string, way: Way, code: number): void {
+    const spoke = this.#spoke;
+    this.#spoke = false;
     // Any other code is a word of the server, so that it can be reached this way.
     if (code !== CloseCode.ABNORMAL && code !== CloseCode.TIMEOUT) return;
     if (spoke) this.#at = 0;
-    else void this.#goOn(server, at);
+    else if (!this.#asking) void this.#goOn(server, way);
   }
 
-  /** Goes on to the next way, unless it is the server that is away. */
-  async #goOn(server: string, at: number): Promise<void> {
-    const next = (at + 1) % this.#ways.length;
-    this.#at = (await answers(server)) ? next : 0;
+  /** Goes on to the next way, unless it is the server that is away, or was until now. */
+  async #goOn(server: string, way: Way): Promise<void> {
+    this.#asking = true;
+    const isThere = await answers(server);
+    this.#asking = false;
+    if (this.#spoke) return; // it led there meanwhile
+    if (isThere && way === this.#proven) this.#proven = undefined;
+    else this.#at = isThere ? (this.#ways.indexOf(way) + 1) % this.#ways.length : 0;
     this.#due = seconds() + this.#pause;
   }
 
