@@ -1,9 +1,10 @@
 """Accepting deliveries: from what a sender asks to what the store keeps.
 
 Both ways in, HTTP and the stream, come here with a verified token and decoded deliveries.
-A future is returned, not a coroutine, so that a session needs no task to wait for it and
-all deliveries of one event-loop tick travel to the store together. Only a name that is
-not in memory, or whose mailbox is not open yet, makes its deliveries wait for the network.
+They bring along what is called with the outcomes, so that nobody needs a task to wait for
+them, and a delivery costs no future: those are made only for who wants to await (`accept`).
+All deliveries of one event-loop tick travel to the store together. Only a name that is not
+in memory, or whose mailbox is not open yet, makes its deliveries wait for the network.
 """
 
 import asyncio
@@ -41,6 +42,8 @@ K = TypeVar("K")
 
 Outcome = Accepted | PushdError
 """What became of one delivery."""
+Done = Callable[[list[Outcome] | Exception], None]
+"""Hears what became of deliveries, in order; or why nothing did, of all of them."""
 Found = Mapping[str, str | PushdError]
 """Whose the names are that were not in memory: a DID, or why nobody's."""
 
@@ -56,34 +59,30 @@ _UNDECIDED = (
 )
 
 
-class _Parcel(Struct, frozen=True, gc=False):
-    """A delivery on its way into the store.
-
-    Attributes:
-        place: Its place among the deliveries.
-        to: The recipient, as the sender wrote it.
-        entry: What is stored.
-    """
-
-    place: int
-    to: str
-    entry: Entry
-
-
 class _Batch(Struct, frozen=True):
     """Deliveries that came together.
 
     Attributes:
         token: The sender's.
+        deliveries: As they came.
         outcomes: What became of each, None of what is under way.
-        parcels: What is under way.
-        answer: Where the outcomes are waited for.
+        entries: What is under way, in order.
+        done: Called with the outcomes.
     """
 
     token: Token
+    deliveries: Sequence[Delivery | PushdError]
     outcomes: list[Outcome | None]
-    parcels: list[_Parcel]
-    answer: Future[list[Outcome]]
+    entries: list[Entry]
+    done: Done
+
+    def recipients(self) -> list[str]:
+        """Return to whom each entry is, as the sender wrote it."""
+        return [
+            delivery.to
+            for delivery, outcome in zip(self.deliveries, self.outcomes, strict=True)
+            if outcome is None and isinstance(delivery, Delivery)
+        ]
 
 
 class Deliveries:
@@ -135,35 +134,52 @@ class Deliveries:
         *,
         body_key: str | None = None,
     ) -> Future[list[Outcome]]:
+        """Take deliveries, for who wants to await what becomes of them; see `take`."""
+        answer: Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        self.take(token, deliveries, partial(_settle, answer), body_key=body_key)
+        return answer
+
+    def take(
+        self,
+        token: Token,
+        deliveries: Sequence[Delivery | PushdError],
+        done: Done,
+        *,
+        body_key: str | None = None,
+    ) -> None:
         """Check deliveries and store the good ones; one refused never spoils the others.
 
         Args:
             token: The sender's verified deliver token, its name proven.
             deliveries: What to deliver; an error keeps its place in the answer.
+            done: Called once, perhaps before this returns, with what became of each; or
+                with `StoreUnavailable`, or with `Unauthorized` if only a token that stores
+                at most once will do.
             body_key: Names the request as a whole, for a token that stores at most once:
                 the idempotency key of every delivery that has none. None: no such token.
-
-        Returns:
-            What became of each, in order. The future fails with `StoreUnavailable`, or
-            with `Unauthorized` if only a token that stores at most once will do.
         """
         if self._require_digest and body_key is None:
-            return self._refuse(Unauthorized(_NO_DIGEST), len(deliveries))
+            self._metrics.refused(Unauthorized.code, len(deliveries))
+            done(Unauthorized(_NO_DIGEST))
+            return
         if token.app is not None:  # else all its recipients are DIDs
             unknown = self._not_in_memory(token, deliveries)
             if unknown:
-                return self._start(self._find_first(token, deliveries, body_key, unknown))
-        return self._accept(token, deliveries, body_key, _NONE)
+                finding = self._find_first(token, deliveries, done, body_key, unknown)
+                self._start(finding)
+                return
+        self._take(token, deliveries, done, body_key, _NONE)
 
-    def _accept(
+    def _take(
         self,
         token: Token,
         deliveries: Sequence[Delivery | PushdError],
+        done: Done,
         body_key: str | None,
         found: Found,
-    ) -> Future[list[Outcome]]:
-        answer: Future[list[Outcome]] = asyncio.get_running_loop().create_future()
-        batch = _Batch(token, [None] * len(deliveries), [], answer)
+    ) -> None:
+        outcomes: list[Outcome | None] = [None] * len(deliveries)
+        entries: list[Entry] = []
         for place, delivery in enumerate(deliveries):
             try:
                 if isinstance(delivery, PushdError):
@@ -173,23 +189,15 @@ class Deliveries:
                 entry = self._rules.entry(token, delivery, mailbox, key)
                 if self._rates is not None:
                     self._rates.deliver(token.did, mailbox)
-                batch.parcels.append(_Parcel(place, delivery.to, entry))
+                entries.append(entry)
             except PushdError as error:
-                batch.outcomes[place] = error
+                outcomes[place] = error
                 self._metrics.refused(error.code)
-        if batch.parcels:
-            stored = self._mailboxes.accept([parcel.entry for parcel in batch.parcels])
-            stored.add_done_callback(partial(self._stored, batch))
+        if entries:
+            batch = _Batch(token, deliveries, outcomes, entries, done)
+            self._mailboxes.store(entries, partial(self._stored, batch))
         else:
-            answer.set_result(cast(list[Outcome], batch.outcomes))
-        return answer
-
-    def _refuse(self, error: PushdError, count: int) -> Future[list[Outcome]]:
-        """Refuse deliveries as a whole."""
-        self._metrics.refused(error.code, count)
-        answer: Future[list[Outcome]] = asyncio.get_running_loop().create_future()
-        answer.set_exception(error)
-        return answer
+            done(cast(list[Outcome], outcomes))
 
     # --- admission -----------------------------------------------------------------------
 
@@ -251,11 +259,16 @@ class Deliveries:
         self,
         token: Token,
         deliveries: Sequence[Delivery | PushdError],
+        done: Done,
         body_key: str | None,
         names: Iterable[str],
-    ) -> list[Outcome]:
-        found = await _each(names, partial(self._find, token))
-        return await self._accept(token, deliveries, body_key, found)
+    ) -> None:
+        try:
+            found = await _each(names, partial(self._find, token))
+        except Exception as error:  # whatever it is, somebody waits for an answer
+            done(error)
+        else:
+            self._take(token, deliveries, done, body_key, found)
 
     async def _find(self, token: Token, name: str) -> str | PushdError:
         try:
@@ -265,18 +278,18 @@ class Deliveries:
 
     # --- what the store says ---------------------------------------------------------
 
-    def _stored(self, batch: _Batch, stored: Future[list[Result]]) -> None:
-        if stored.cancelled():
-            batch.answer.cancel()
+    def _stored(self, batch: _Batch, results: list[Result] | PushdError) -> None:
+        if isinstance(results, PushdError):
+            self._fail(batch, results)
             return
-        error = stored.exception()
-        if error is not None:
-            self._fail(batch, error)
-            return
-        results = stored.result()
-        if all(type(result) is Stored for result in results):  # as almost always
-            self._answer(batch, results)
-            return
+        for result in results:
+            if type(result) is not Stored:
+                self._look_into(batch, results)
+                return
+        self._answer(batch, results)  # as almost always
+
+    def _look_into(self, batch: _Batch, results: list[Result]) -> None:
+        """Answer, or do first what a mailbox needs that could not decide."""
         if self._hide_mailboxes:
             results = _hide(results)
         if unready := _unready(batch, results):
@@ -288,20 +301,20 @@ class Deliveries:
         self, batch: _Batch, results: list[Result], unready: Sequence[int]
     ) -> None:
         """Do what mailboxes need before they can decide, then store what is for them."""
-        needs = {batch.parcels[at].to: at for at in unready}
+        names = batch.recipients()
+        needs = {names[at]: at for at in unready}
 
         async def prepare(name: str) -> PushdError | None:
-            at = needs[name]
-            return await self._prepare(batch.token, batch.parcels[at], results[at])
+            mailbox = batch.entries[needs[name]].mailbox
+            return await self._prepare(batch.token, name, mailbox, results[needs[name]])
 
         try:
             refused = await _each(needs, prepare)
             for at in unready:
-                results[at] = refused[batch.parcels[at].to] or results[at]
-            again = [at for at in unready if refused[batch.parcels[at].to] is None]
+                results[at] = refused[names[at]] or results[at]
+            again = [at for at in unready if refused[names[at]] is None]
             if again:
-                entries = [batch.parcels[at].entry for at in again]
-                stored = await self._mailboxes.accept(entries)
+                stored = await self._mailboxes.accept([batch.entries[at] for at in again])
                 if self._hide_mailboxes:
                     stored = _hide(stored)
                 for at, result in zip(again, stored, strict=True):
@@ -312,12 +325,11 @@ class Deliveries:
             self._answer(batch, results)
 
     async def _prepare(
-        self, token: Token, parcel: _Parcel, result: Result
+        self, token: Token, name: str, mailbox: str, result: Result
     ) -> PushdError | None:
         """Make a mailbox ready, or return why it is not."""
-        mailbox = parcel.entry.mailbox
         if not isinstance(result, Stale):
-            return await self._open(token, parcel.to, mailbox)
+            return await self._open(token, name, mailbox)
         try:
             await self._policies.refresh(mailbox)
         except PushdError as error:
@@ -336,27 +348,23 @@ class Deliveries:
             return error
         return None
 
-    def _fail(self, batch: _Batch, error: BaseException) -> None:
+    def _fail(self, batch: _Batch, error: Exception) -> None:
         if isinstance(error, PushdError):
-            self._metrics.refused(error.code, len(batch.parcels))
-        if not batch.answer.done():
-            batch.answer.set_exception(error)
+            self._metrics.refused(error.code, len(batch.entries))
+        batch.done(error)
 
     def _answer(self, batch: _Batch, results: Sequence[Result]) -> None:
         """Put what the store said into its places, and answer."""
-        for parcel, result in zip(batch.parcels, results, strict=True):
-            batch.outcomes[parcel.place] = self._outcome(parcel.entry, result)
-        if not batch.answer.done():  # else nobody waits any more; what is stored is stored
-            batch.answer.set_result(cast(list[Outcome], batch.outcomes))
+        said = map(self._outcome, batch.entries, results)
+        batch.done([next(said) if out is None else out for out in batch.outcomes])
 
     def _outcome(self, entry: Entry, result: Result) -> Outcome:
-        if isinstance(result, Stale):
-            result = ResolverUnavailable(_UNDECIDED)
-        if isinstance(result, PushdError):
-            self._metrics.refused(result.code)
-            return result
-        self._metrics.accepted(1)
-        return Accepted(str(result.id), entry.mailbox, result.duplicate)
+        if isinstance(result, Stored):
+            self._metrics.accepted(1)
+            return Accepted(str(result.id), entry.mailbox, result.duplicate)
+        error = ResolverUnavailable(_UNDECIDED) if isinstance(result, Stale) else result
+        self._metrics.refused(error.code)
+        return error
 
     def _start(self, work: Coroutine[Any, Any, T]) -> Task[T]:
         """Begin something that has to wait for the network."""
@@ -367,14 +375,23 @@ class Deliveries:
 
 
 def _unready(batch: _Batch, results: Sequence[Result]) -> list[int]:
-    """Return which parcels found a mailbox that is not open yet, or cannot decide."""
+    """Return which entries found a mailbox that is not open yet, or cannot decide."""
     named = batch.token.app is not None
     return [
         at
-        for at, (parcel, result) in enumerate(zip(batch.parcels, results, strict=True))
+        for at, (to, result) in enumerate(zip(batch.recipients(), results, strict=True))
         if isinstance(result, Stale)
-        or (named and isinstance(result, UnknownMailbox) and is_name(parcel.to))
+        or (named and isinstance(result, UnknownMailbox) and is_name(to))
     ]
+
+
+def _settle(answer: Future[list[Outcome]], outcomes: list[Outcome] | Exception) -> None:
+    if answer.done():  # nobody waits any more; what is stored is stored
+        return
+    if isinstance(outcomes, Exception):
+        answer.set_exception(outcomes)
+    else:
+        answer.set_result(outcomes)
 
 
 def _hide(results: Sequence[Result]) -> list[Result]:

@@ -16,7 +16,7 @@ no task to wait. A future may be dropped; the work is done all the same.
 """
 
 from asyncio import Future
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -178,6 +178,14 @@ class Mailboxes(Protocol):
         The result has one item for each entry, in order: where it is stored, or
         `UnknownMailbox`, `Forbidden` by the mailbox's policy, `MailboxFull` (nothing was
         stored), `KeyConflict`, or `Stale`. One refused entry never spoils the others.
+        """
+
+    def store(
+        self, entries: Sequence[Entry], done: Callable[[list[Result] | PushdError], None]
+    ) -> None:
+        """Do as `accept`, for who has no use for a future; at least one entry.
+
+        `done` is called once, after this returned, with what the future would be told.
         """
 
     def open(

@@ -146,9 +146,16 @@ class RedisMailboxes:
     def accept(self, entries: Sequence[Entry]) -> asyncio.Future[list[Result]]:
         """Store messages, each in its mailbox, and publish them; see `base.Mailboxes`."""
         future: asyncio.Future[list[Result]] = self._loop.create_future()
-        if not entries:
+        if entries:
+            self.store(entries, partial(settle, future))
+        else:
             future.set_result([])
-            return future
+        return future
+
+    def store(
+        self, entries: Sequence[Entry], done: Callable[[list[Result] | PushdError], None]
+    ) -> None:
+        """Store messages and tell `done`, without a future; see `base.Mailboxes`."""
         keys: list[str] = []
         args: list[Argument] = []
         size = 0
@@ -165,8 +172,7 @@ class RedisMailboxes:
                     payload_digest(body),
                 )
             size += len(body)
-        self._call(ACCEPT, keys, args, partial(_accepted, future), size=size)
-        return future
+        self._call(ACCEPT, keys, args, partial(_stored, done), size=size)
 
     # --- the owner -----------------------------------------------------------------------
 
@@ -402,13 +408,13 @@ class RedisMailboxes:
         self._call(OPEN, [channel_of(mailbox)], [0, "", 0], touched)
 
 
-def _accepted(
-    future: asyncio.Future[list[Result]], answers: list[Any] | PushdError
+def _stored(
+    done: Callable[[list[Result] | PushdError], None], answers: list[Any] | PushdError
 ) -> None:
     if isinstance(answers, PushdError):
-        settle(future, answers)
+        done(answers)
     else:
-        settle(future, [stored(answer) for answer in answers])
+        done([stored(answer) for answer in answers])
 
 
 def _charged(

@@ -1,13 +1,14 @@
 """`POST /v1/deliveries`: one delivery, or a batch of them; the hottest path there is."""
 
-from asyncio import Future
-from collections.abc import Sequence
+from asyncio import Future, get_running_loop
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 from starlette.types import Receive, Scope, Send
 
-from pushd.delivery import Outcome
+from pushd.delivery import Deliveries, Outcome
 from pushd.errors import BadRequest, PushdError, Unauthorized
 from pushd.identity.tokens import Token, digest_of
 from pushd.protocol.messages import (
@@ -31,7 +32,7 @@ from pushd.web.exchange import (
     read_body,
 )
 from pushd.web.parts import Parts
-from pushd.web.problems import refusal, refuse
+from pushd.web.problems import refusal
 from pushd.web.ratelimit import rate_headers
 
 
@@ -46,6 +47,8 @@ _batch = msgspec.json.Decoder(Batch)
 _probe = msgspec.json.Decoder(_Probe)
 
 
+Done = Callable[[Answer | Exception], None]
+"""Hears what to answer; or what went wrong here, which is our bug."""
 Posted = Delivery | list[Delivery | PushdError]
 """What a body holds: a delivery, or a batch of which each item may be wrong by itself."""
 
@@ -62,28 +65,29 @@ class Deliver:
         headers = headers_of(scope)
         token = await authenticate(parts, headers, "deliver")
         body = await read_body(headers, receive)
-        posted, standing, accepted = accept(parts, token, body)
-        try:
-            status, text, more, media_type = answer_to(posted, await accepted, standing)
-        except PushdError as error:
-            await refuse(send, error)  # counted already, for each delivery
-            return
+        answered: Future[Answer] = get_running_loop().create_future()
+        accept(parts, token, body, partial(_settle, answered))
+        status, text, more, media_type = await answered
         await answer(send, status, text, *more, media_type=media_type)
 
 
-def accept(
-    parts: Parts, token: Token, body: bytes
-) -> tuple[Posted, Standing | None, Future[list[Outcome]]]:
+def _settle(answered: Future[Answer], told: Answer | Exception) -> None:
+    if answered.done():  # nobody waits any more; what is stored is stored
+        return
+    if isinstance(told, Answer):
+        answered.set_result(told)
+    else:
+        answered.set_exception(told)
+
+
+def accept(parts: Parts, token: Token, body: bytes, done: Done) -> None:
     """Accept what a body holds.
 
     Args:
         parts: Of the server.
         token: The sender's, verified, its name proven.
         body: Of the request.
-
-    Returns:
-        What it holds, how the sender stands with its limit, and what will have become of
-        it. The future fails with `StoreUnavailable`, counted already.
+        done: Called once, perhaps before this returns.
 
     Raises:
         Limited: If the sender may deliver nothing now.
@@ -96,8 +100,24 @@ def accept(
     body_key = key_of_body(token, body)
     posted = decode_posted(body)
     several = [posted] if isinstance(posted, Delivery) else posted
-    accepted = deliveries.accept(token, several, body_key=body_key)
-    return posted, deliveries.standing(token), accepted
+    told = partial(_tell, deliveries, token, posted, done)
+    deliveries.take(token, several, told, body_key=body_key)
+
+
+def _tell(
+    deliveries: Deliveries,
+    token: Token,
+    posted: Posted,
+    done: Done,
+    outcomes: list[Outcome] | Exception,
+) -> None:
+    """Turn what became of deliveries into an answer."""
+    if isinstance(outcomes, list):
+        done(answer_to(posted, outcomes, deliveries.standing(token)))
+    elif isinstance(outcomes, PushdError):
+        done(refusal(outcomes))  # counted already, for each delivery
+    else:
+        done(outcomes)
 
 
 def answer_to(

@@ -12,27 +12,18 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from pushd.delivery import Outcome
-from pushd.errors import PushdError, StoreUnavailable
+from pushd.errors import PushdError
 from pushd.identity.tokens import Token
-from pushd.rates import Standing
 from pushd.web.addresses import forwarded_in
-from pushd.web.cors import ANY
-from pushd.web.deliver import Posted, accept, answer_to
-from pushd.web.exchange import Answer, bearer_of, verify_bearer
+from pushd.web.cors import ANY, Headers
+from pushd.web.deliver import accept
+from pushd.web.exchange import JSON, Answer, bearer_of, verify_bearer
 from pushd.web.parts import Parts
 from pushd.web.problems import incident, refusal
 
 PATH = b"/v1/deliveries"
 MAX_BODY = 64 * 1024
 """Bytes of the largest body that comes this way; uvicorn gathers no more without asking."""
-
-_STATUS = {
-    status.value: b"HTTP/1.1 %d %b\r\n%b"
-    % (status, status.phrase.encode(), b"".join(b"%b: %b\r\n" % field for field in ANY))
-    for status in HTTPStatus
-}
-"""How an answer begins, by its status."""
 
 
 class Connection(Protocol):
@@ -46,7 +37,7 @@ class Connection(Protocol):
     def acquainted(self) -> None:
         """Be no stranger any more."""
 
-    def on_response_complete(self) -> None:
+    def answered(self) -> None:
         """Take the next request."""
 
 
@@ -66,12 +57,11 @@ class Express:
         keep_alive: Whether the connection is kept.
         response_complete: Whether it is answered.
         disconnected: Whether the peer is gone, as uvicorn says.
-        more_body: Whether the body is not all there.
     """
 
     __slots__ = (
         *("_authorization", "_connection", "_parts", "body", "disconnected"),
-        *("keep_alive", "more_body", "response_complete"),
+        *("keep_alive", "response_complete"),
     )
 
     def __init__(self, connection: Connection, parts: Parts, authorization: bytes) -> None:
@@ -79,7 +69,6 @@ class Express:
         self.keep_alive = True
         self.response_complete = False
         self.disconnected = False
-        self.more_body = True
         self._connection: Connection | None = connection
         self._parts = parts
         self._authorization = authorization
@@ -94,13 +83,16 @@ class Express:
 
     def run(self) -> None:
         """Deliver what the body holds, which is all there now."""
-        parts = self._parts
+        parts, connection = self._parts, self._connection
         try:
-            token = self._verify(parts)
-            if self._connection is not None and self._connection.stranger:
-                self._connection.acquainted()
-            if parts["names"].proven(token):
-                self._accept(token)
+            if parts["addresses"].asked:
+                token = self._verify_from_somewhere(parts)
+            else:
+                token = verify_bearer(parts, self._authorization, "deliver")
+            if connection is not None and connection.stranger:
+                connection.acquainted()
+            if token.name is None or parts["names"].proven(token):
+                accept(parts, token, self.body, self._tell)
                 return
         except Exception as error:
             self._refuse(error)
@@ -108,13 +100,11 @@ class Express:
         proof = ensure_future(parts["names"].prove(token))
         proof.add_done_callback(partial(self._proved, token))
 
-    def _verify(self, parts: Parts) -> Token:
-        """Verify the token, at the expense of where it comes from if that has a limit."""
+    def _verify_from_somewhere(self, parts: Parts) -> Token:
+        """Verify the token, at the expense of the address where it comes from."""
         addresses, connection = parts["addresses"], self._connection
-        if not addresses.asked or connection is None:
-            return verify_bearer(parts, self._authorization, "deliver")
         token = bearer_of(self._authorization)
-        if not addresses.concern(token):
+        if connection is None or not addresses.concern(token):
             return verify_bearer(parts, self._authorization, "deliver")
         peer = connection.transport.get_extra_info("peername")
         with addresses.trying(addresses.of(peer, forwarded_in(connection.headers)), token):
@@ -125,28 +115,15 @@ class Express:
             self._refuse(unproven)
             return
         try:
-            self._accept(token)
+            accept(self._parts, token, self.body, self._tell)
         except Exception as error:
             self._refuse(error)
 
-    def _accept(self, token: Token) -> None:
-        posted, standing, accepted = accept(self._parts, token, self.body)
-        accepted.add_done_callback(partial(self._accepted, posted, standing))
-
-    def _accepted(
-        self, posted: Posted, standing: Standing | None, accepted: Future[list[Outcome]]
-    ) -> None:
-        if accepted.cancelled():  # the store is being left
-            self._answer(refusal(StoreUnavailable()))
-            return
-        # Not raised: its traceback would lead back to this very future.
-        error = accepted.exception()
-        if error is None:
-            self._answer(answer_to(posted, accepted.result(), standing))
-        elif isinstance(error, PushdError):
-            self._answer(refusal(error))  # counted already, for each delivery
+    def _tell(self, told: Answer | Exception) -> None:
+        if isinstance(told, Answer):
+            self._answer(told)
         else:
-            self._refuse(error)
+            self._refuse(told)
 
     def _refuse(self, error: BaseException) -> None:
         told = error if isinstance(error, PushdError) else incident(error)
@@ -160,15 +137,44 @@ class Express:
         if connection is None or connection.transport.is_closing():
             return
         status, body, headers, media_type = answer
-        head = [_STATUS[status]]
-        for name, value in (*connection.server_state.default_headers, *headers):
-            head += (name, b": ", value, b"\r\n")
-        if not self.keep_alive:
-            head.append(b"connection: close\r\n")
-        head.append(
-            b"content-type: %b\r\ncontent-length: %d\r\n\r\n" % (media_type, len(body))
-        )
-        connection.transport.write(b"".join((*head, body)))
+        always = connection.server_state.default_headers
+        if headers or media_type is not JSON or not self.keep_alive:
+            close = () if self.keep_alive else ((b"connection", b"close"),)
+            head = _head(status, media_type, [*always, *headers, *close])
+        else:
+            head = _plain.of(status, always)
+        connection.transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
         if not self.keep_alive:
             connection.transport.close()
-        connection.on_response_complete()
+        connection.answered()
+
+
+def _head(status: int, media_type: bytes, headers: Headers) -> bytes:
+    """Write an answer up to the length of its body."""
+    fields = [*ANY, *headers, (b"content-type", media_type)]
+    lines = b"".join([b"%b: %b\r\n" % field for field in fields])
+    phrase = HTTPStatus(status).phrase.encode()
+    return b"HTTP/1.1 %d %b\r\n%bcontent-length: " % (status, phrase, lines)
+
+
+class _PlainHeads:
+    """The same for answers in JSON, written once for as long as uvicorn's headers last.
+
+    They hold the time, and so are another list every second.
+    """
+
+    def __init__(self) -> None:
+        self._always: Headers = []
+        self._heads: dict[int, bytes] = {}
+
+    def of(self, status: int, always: Headers) -> bytes:
+        """Return the head of an answer that has these headers of uvicorn's, no others."""
+        if always is not self._always:
+            self._always, self._heads = always, {}
+        head = self._heads.get(status)
+        if head is None:
+            head = self._heads[status] = _head(status, JSON, always)
+        return head
+
+
+_plain = _PlainHeads()

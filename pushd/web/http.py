@@ -10,12 +10,18 @@ few slow or endless requests would hold a server's memory and sockets. They cost
 nothing while requests arrive whole, in one read.
 """
 
-from asyncio import TimerHandle, Transport
-from typing import cast
+import logging
+from asyncio import AbstractEventLoop, TimerHandle, Transport, get_event_loop
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Literal, cast
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.server import ServerState
 
 from pushd.bounds import come_back_later
 from pushd.errors import PushdError
@@ -26,7 +32,7 @@ from pushd.web.events import Events
 from pushd.web.express import Express
 from pushd.web.parts import Parts
 from pushd.web.problems import refusal
-from pushd.web.websocket import WebSocket
+from pushd.web.websocket import State, WebSocket
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's head, beyond which it is refused (RFC 6585 section 5)."""
@@ -37,6 +43,9 @@ BODY_SECONDS = 60
 
 MANY = 1 << 62
 """Bytes of a body whose length nobody told."""
+
+_NO_PIPELINE: deque[Any] = deque(maxlen=0)
+"""Of a connection on which nothing waited for its turn yet."""
 
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -52,17 +61,55 @@ class BehindEvents(Exception):
 class Http(HttpToolsProtocol):
     """One HTTP connection, until it closes or is upgraded."""
 
+    # What uvicorn sets for each connection, though it is always the same to begin with.
+    logger = logging.getLogger("uvicorn.error")
+    access_logger = logging.getLogger("uvicorn.access")
+    access_log = False
+    timeout_keep_alive_task: TimerHandle | None = None
+    server = client = scheme = None
+    asgi_version: Literal["2.0", "3.0"] = "3.0"
+    expect_100_continue = False
+    cycle: RequestResponseCycle = None  # type: ignore[assignment] # as uvicorn has it
+
     _reading_head = False
     _reading_body = False
-    _begun = False
-    _short_way = False
     _express: Express | None = None
     _events: Events | None = None
+    _upgrades = False
     _last = False
     _head = 0
     _deadline: TimerHandle | None = None
     _body = 0
+    _answered_at = 0.0
     stranger: bool = False
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: AbstractEventLoop | None = None,
+    ) -> None:
+        """Make a connection as uvicorn does, but for what it asks of the logging module.
+
+        Most connections become streams, and this is a tenth of what one costs.
+        """
+        if not config.loaded:
+            config.load()
+        self.config = config
+        self.app = config.loaded_app
+        self.loop = _loop or get_event_loop()
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.ws_protocol_class = config.ws_protocol_class
+        self.root_path = config.root_path
+        self.limit_concurrency = config.limit_concurrency
+        self.app_state = app_state
+        self.timeout_keep_alive = config.timeout_keep_alive
+        self.server_state = server_state
+        self.connections = server_state.connections
+        self.tasks = server_state.tasks
+        self.pipeline = _NO_PIPELINE
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # uvicorn narrows it so
         """Expect the first head in time.
@@ -110,22 +157,30 @@ class Http(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on; what is still unfinished is timed, and a head is weighed."""
-        self._begun, inside = False, self._reading_body
-        super().data_received(data)
+        inside = self._reading_body
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade:
+            if self._upgrades:
+                self.handle_websocket_upgrade()
+            else:
+                self._unsupported_upgrade_warning()
+            return
+        except HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+            return
         if self._events is not None:
             self._begin_events(self._events)
-            return
-        if not self._reading_head:
-            if self._reading_body:
-                self._expect(BODY_SECONDS)
-                self._hold_body(len(data) if inside else len(self.cycle.body))
-            return
-        # What comes before a head in the same read is not the head's weight.
-        self._head += 0 if self._begun else len(data)
-        if self._head > MAX_HEAD:
-            self._refuse()
-        else:
-            self._expect(HEAD_SECONDS)
+        elif self._reading_head:
+            # What comes before a head in the same read is not the head's weight.
+            self._head = 0 if self._head < 0 else self._head + len(data)
+            if self._head > MAX_HEAD:
+                self._refuse()
+            else:
+                self._expect(HEAD_SECONDS)
+        elif self._reading_body:
+            self._expect(BODY_SECONDS)
+            self._hold_body(len(data) if inside else len(self.cycle.body))
 
     def on_message_begin(self) -> None:
         """Begin a head, without the scope that only the general path needs.
@@ -135,19 +190,25 @@ class Http(HttpToolsProtocol):
         """
         if self._events is not None:
             raise BehindEvents
-        self._reading_head = self._begun = True
-        self._head = 0
+        self._reading_head = True
+        self._head = -1  # nothing yet, beyond this read
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a field."""
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """End a head, begin a body."""
         self._reading_head = False
         self._reading_body = True
-        self._relax()
-        if self.parser.should_upgrade() and self._should_upgrade():
-            return  # the rest is `handle_websocket_upgrade`
+        if self._deadline is not None:
+            self._relax()
+        if self.parser.should_upgrade():
+            self._upgrades = wants_websocket(dict(self.headers))
+            if self._upgrades:
+                return  # the rest is `handle_websocket_upgrade`
         if not (self._short_way and self.url == express.PATH and self._take_on()):
             if self.url.startswith(events.PATH) and self._expect_events():
                 return  # the rest is `_begin_events`
@@ -156,15 +217,27 @@ class Http(HttpToolsProtocol):
         if self._last:
             self.cycle.keep_alive = False
 
+    def _should_upgrade(self) -> bool:
+        """Tell uvicorn what was found at the end of the head."""
+        return self._upgrades
+
     def handle_websocket_upgrade(self) -> None:
         """Hand the socket over, with the request as the parser found it."""
-        self.acquainted()
+        self._relax()
+        self._unset_keepalive_if_required()
         self.connections.discard(self)
         stream: WebSocket = self.ws_protocol_class(  # type: ignore[misc, assignment, call-arg] # `serve.run` sets it
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
         method = self.parser.get_method()
-        stream.take_over(self.transport, method, self.url, self.headers)
+        try:
+            stream.take_over(self.transport, method, self.url, self.headers)
+        finally:
+            if self.stranger and stream.state is State.OPEN:
+                self.stranger = False
+                self.app_state["strangers"].rename(self, stream)
+            else:
+                self.acquainted()
 
     def _expect_events(self) -> bool:
         """Take a request for an event stream; tell whether it is one."""
@@ -184,6 +257,7 @@ class Http(HttpToolsProtocol):
 
     def _begin_events(self, stream: Events) -> None:
         """Hand the socket over, once the parser is done with what was read."""
+        self._unset_keepalive_if_required()
         self.acquainted()
         self.connections.discard(self)
         self.parser = None  # type: ignore[assignment] # as uvicorn does, for they hold each other
@@ -193,33 +267,40 @@ class Http(HttpToolsProtocol):
     def _make_scope(self) -> None:
         """Catch up on what uvicorn does when a connection and a head begin."""
         if self.scheme is None:
+            self.asgi_version = self.config.asgi_version
+            self.pipeline = deque()
             self.server = get_local_addr(self.transport)
             self.client = get_remote_addr(self.transport)
             self.scheme = "https" if is_ssl(self.transport) else "http"
-        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        url, headers = self.url, self.headers
         super().on_message_begin()
-        self.url, self.expect_100_continue = url, expect
+        self.url = url
+        self.expect_100_continue = (b"expect", b"100-continue") in (
+            (name, value.lower()) for name, value in headers
+        )
         self.headers += headers  # in place, for the scope has this very list
         self.scope["state"]["acquainted"] = self.acquainted
 
     def _take_on(self) -> bool:
         """Take a plain delivery on; tell whether it is one."""
+        parser = self.parser
         if (
-            self._is_busy()
+            parser.get_method() != b"POST"
+            or parser.get_http_version() != "1.1"
+            or parser.should_upgrade()
+            or self._is_busy()
             or self.pipeline
             or self.flow.write_paused
-            or self.expect_100_continue
-            or self.parser.get_method() != b"POST"
-            or self.parser.get_http_version() != "1.1"
-            or self.parser.should_upgrade()
         ):
             return False
         headers = dict(self.headers)
         if int(headers.get(b"content-length", MANY)) > express.MAX_BODY:
             return False
+        if b"expect" in headers:
+            return False
         authorization = headers.get(b"authorization", b"")
         self._express = Express(self, cast(Parts, self.app_state), authorization)
-        self._express.keep_alive = self.parser.should_keep_alive()
+        self._express.keep_alive = parser.should_keep_alive()
         self.cycle = self._express  # type: ignore[assignment] # it plays its part
         return True
 
@@ -227,17 +308,62 @@ class Http(HttpToolsProtocol):
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
 
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        if self._express is not None:
+            self._express.body += body
+        else:
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
         """End a request."""
         self._reading_body = False
-        self._relax()
-        self._drop_body()
-        if self._events is not None:
-            return
-        super().on_message_complete()
+        if self._deadline is not None:
+            self._relax()
+        if self._body:
+            self._drop_body()
         if self._express is not None:
             posted, self._express = self._express, None
             posted.run()
+        elif self._events is None:
+            super().on_message_complete()
+
+    # --- between two requests ------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        """Take the next request, or wait for it."""
+        self._answered_at = self.loop.time()
+        super().on_response_complete()
+
+    def answered(self) -> None:
+        """Do the same after the short way, without a new timer for each answer.
+
+        uvicorn ends its timer when a request comes and begins one when it is answered. The
+        one there is here goes on, and looks at the clock when it is due.
+        """
+        if self.pipeline or self.transport.is_closing():
+            self.on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self._answered_at = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._expect_request(self.timeout_keep_alive)
+
+    def _expect_request(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection on which no request came for so long."""
+        self.timeout_keep_alive_task = None
+        if self._reading_head or self._reading_body or self._is_busy():
+            return  # its answer begins the next wait
+        rest = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if rest > 0:
+            self._expect_request(rest)
+        else:
+            super().timeout_keep_alive_handler()
 
     def shutdown(self) -> None:
         """Drain, because uvicorn stops: a request that waits for news must not wait on.
@@ -285,6 +411,14 @@ class Http(HttpToolsProtocol):
             cors = headers_for(b"", self.app_state["origins"])
             self.transport.write(_answer(come_back_later(detail), cors))
             self.transport.close()
+
+
+def wants_websocket(headers: Mapping[bytes, bytes]) -> bool:
+    """Tell whether a request is for a websocket; of a repeated header the last counts."""
+    connection = headers.get(b"connection", b"").lower()
+    return headers.get(b"upgrade", b"").lower() == b"websocket" and b"upgrade" in (
+        token.strip() for token in connection.split(b",")
+    )
 
 
 def _answer(error: PushdError, cors: Headers) -> bytes:

@@ -56,6 +56,13 @@ class Strangers:
         self._since[stranger] = now
         return True
 
+    def rename(self, stranger: Stranger, other: Stranger) -> None:
+        """Let another object stand for a connection that just said what it is for."""
+        if self._since.pop(stranger, None) is not None:
+            self._since[other] = monotonic()
+            if self._each and (address := self._from.pop(stranger, None)) is not None:
+                self._from[other] = address
+
     def leave(self, stranger: Stranger) -> None:
         """Take note that a connection is known now, or gone; idempotent."""
         if self._since.pop(stranger, None) is not None:

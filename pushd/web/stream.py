@@ -16,7 +16,7 @@ from typing import Any, cast
 from msgspec import UNSET, UnsetType
 
 from pushd.bounds import come_back_later
-from pushd.errors import BadRequest, PushdError, Unauthorized
+from pushd.errors import BadRequest, Internal, PushdError, Unauthorized
 from pushd.identity.authenticator import Scope
 from pushd.identity.tokens import Token
 from pushd.mailbox.base import Acknowledged
@@ -128,7 +128,6 @@ class Stream(WebSocket, Driver):
 
     def opened(self) -> None:
         """Begin to wait for the hello."""
-        self._parts["strangers"].enter(self, self.transport)
         self._parts["hub"].schedule(self)
 
     def text(self, data: bytes) -> None:
@@ -312,16 +311,18 @@ class Stream(WebSocket, Driver):
 
     def _accept(self, token: Token, frame: Deliver) -> None:
         delivery = Delivery(frame.to, frame.payload, frame.key, frame.ttl)
-        answer = self._parts["deliveries"].accept(token, [delivery])
-        answer.add_done_callback(partial(self._accepted, frame.ref))
+        self._parts["deliveries"].take(token, (delivery,), partial(self._told, frame.ref))
 
     def _refuse_delivery(self, ref: Ref, error: PushdError) -> None:
         self._parts["metrics"].refused(error.code)
         self._run(self._session.delivered(ref, error))
 
-    def _accepted(self, ref: Ref, answer: Future[list[Accepted | PushdError]]) -> None:
-        error = failure(answer)
-        outcome = answer.result()[0] if error is None else error
+    def _told(self, ref: Ref, outcomes: list[Accepted | PushdError] | Exception) -> None:
+        outcome: Accepted | PushdError
+        if isinstance(outcomes, list):
+            outcome = outcomes[0]
+        else:
+            outcome = outcomes if isinstance(outcomes, PushdError) else Internal()
         self._run(self._session.delivered(ref, outcome))
 
     def _do_probe(self, command: Probe) -> None:

@@ -14,7 +14,7 @@ from pushd.protocol.session import State
 from pushd.web import strangers
 from pushd.web.stream import Stream
 from tests.contract.stores import until
-from tests.harness import Person, RunningServer, serving
+from tests.harness import Person, RunningServer, exchange, serving
 from tests.talking import connected, deliver, listening, open_mailbox
 
 SOON = range(COME_BACK[0], COME_BACK[1] + 1)
@@ -162,6 +162,15 @@ async def test_a_good_token_makes_a_connection_known(
         await stream.send("hello", token=bob.token("receive"))
         await stream.next("welcome")
         assert holds(small, "strangers") == 0
+
+
+async def test_a_refused_upgrade_is_no_stranger_any_more(small: RunningServer) -> None:
+    """It has its answer, and is gone with it."""
+    head = b"GET /v1/nowhere HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\n"
+    for _ in range(4):
+        refused = exchange(small.url, head + b"Upgrade: websocket\r\n\r\n")
+        assert refused.startswith(b"HTTP/1.1 426 ")
+    assert holds(small, "strangers") == 0
 
 
 async def test_an_address_has_so_many_strangers(store_url: str) -> None:

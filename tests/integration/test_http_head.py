@@ -118,3 +118,24 @@ async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(http, "HEAD_SECONDS", 0.1)
     async with connected() as client:
         assert await client.reader.read() == b""
+
+
+async def test_an_idle_connection_is_closed(client: Client) -> None:
+    """A keep-alive of no time at all is over as soon as the short way has answered."""
+    client.server.timeout_keep_alive = 0
+    client.server.answered()
+
+    assert await client.reader.read() == b""
+
+
+async def test_a_connection_in_use_is_kept(client: Client) -> None:
+    """A timer that ends while a request comes, or soon after an answer, closes nothing."""
+    client.server.answered()
+    client.server.data_received(BEGINNING)
+    client.server.timeout_keep_alive_handler()
+    client.server.data_received(b"content-length: 2\r\n\r\nhi")
+    assert (await client.answer()).endswith(b"hi")
+
+    client.server.timeout_keep_alive_handler()
+    client.writer.write(BEGINNING + b"content-length: 2\r\n\r\nho")
+    assert (await client.answer()).endswith(b"ho")

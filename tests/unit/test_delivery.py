@@ -2,7 +2,7 @@
 
 import asyncio
 from asyncio import Future
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -58,6 +58,17 @@ class Shelf:
         self.answers.append(answer)
         self.unanswered.put_nowait(answer)
         return answer
+
+    def store(
+        self, entries: Sequence[Entry], done: Callable[[list[Result] | PushdError], None]
+    ) -> None:
+        """Keep the entries; tell what the test answers."""
+
+        def tell(answer: Future[list[Result]]) -> None:
+            error = answer.exception()
+            done(error if isinstance(error, PushdError) else answer.result())
+
+        self.accept(entries).add_done_callback(tell)
 
     async def open(self, mailbox: str, *, create: bool) -> None:
         """Open a mailbox."""

@@ -3,7 +3,7 @@
 import math
 import time
 from asyncio import Future, get_running_loop
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -11,7 +11,7 @@ import pytest
 
 from pushd.admission import Admission
 from pushd.bounds import COME_BACK, Bound
-from pushd.errors import Overloaded, TooManySessions
+from pushd.errors import Overloaded, PushdError, TooManySessions
 from pushd.hub import Hub
 from pushd.mailbox.base import Acknowledged, Entry, Opened, Page, Result, Tail, Verdicts
 from pushd.metrics import Metrics
@@ -105,6 +105,12 @@ class Tails:
         self.unsubscribed.append(mailbox)
 
     def accept(self, entries: Sequence[Entry]) -> Future[list[Result]]:
+        """Not asked by a hub."""
+        raise AssertionError
+
+    def store(
+        self, entries: Sequence[Entry], done: Callable[[list[Result] | PushdError], None]
+    ) -> None:
         """Not asked by a hub."""
         raise AssertionError
 
