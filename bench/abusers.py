@@ -9,15 +9,14 @@ import asyncio
 import os
 import socket
 import time
-from asyncio import StreamReader, StreamWriter
 from collections import Counter
 from contextlib import AsyncExitStack, suppress
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
+from bench.pair import PATIENCE, ask
 from bench.talk import Person, Talk
-from bench.wire import post
-from pushd.protocol.messages import Delivery, Hello, encode
+from pushd.protocol.messages import Hello
 
 LARGE = "x" * 4096
 """What slow readers have to read."""
@@ -31,8 +30,6 @@ NARROW = 32 * 1024
 SIP = 1.0
 """Seconds between two times that it reads a little: slow is not stuck."""
 MOMENT = 0.05
-PATIENCE = 60.0
-"""Seconds in which what has to come must come."""
 
 
 class Plan(NamedTuple):
@@ -158,25 +155,3 @@ async def sip(readers: list[Talk]) -> None:
                 if not reader.over.done():
                     each(reader)
             await asyncio.sleep(MOMENT)
-
-
-async def ask(
-    reader: StreamReader,
-    writer: StreamWriter,
-    token: str,
-    to: str,
-    payload: str,
-    *,
-    batch: int = 0,
-) -> int:
-    """Deliver once, or several in a batch, and return the status."""
-    delivery = Delivery(to=to, payload=payload)
-    body = encode({"deliveries": [delivery] * batch} if batch else delivery)
-    authorization = f"Bearer {token}"
-    writer.write(
-        post("/v1/deliveries", body, kind="application/json", authorization=authorization)
-    )
-    first, *lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
-    fields = dict(line.lower().split(b": ", 1) for line in lines if line)
-    await reader.readexactly(int(fields[b"content-length"]))
-    return int(first.split(b" ")[1])

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 from urllib.error import URLError
@@ -37,6 +37,13 @@ class Family(Measured):
         rollups = (one / "smaps_rollup" for one in self._members())
         lines = (line for rollup in rollups for line in rollup.read_text().splitlines())
         return sum(int(line.split()[1]) for line in lines if line.startswith("Rss:")) * 1024
+
+    def peak_rss(self) -> int:
+        """Return the most bytes of each that ever were in RAM, see proc_pid_status(5)."""
+        files = (one / "status" for one in self._members())
+        lines = (line for file in files for line in file.read_text().splitlines())
+        kib = (int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+        return sum(kib) * 1024
 
     def files(self) -> int:
         """Return how many files and connections they have open."""
@@ -83,6 +90,7 @@ def serving(
     *,
     durability: Durability = "memory",
     command: Sequence[str | Path] = SERVE,
+    beside: Serving | None = None,
 ) -> Iterator[Serving]:
     """Run a new server on a new store.
 
@@ -90,6 +98,7 @@ def serving(
         directory: For the files of both; it is made.
         settings: More settings of the server, by name; None: none.
         durability: What the store is asked to do.
+        beside: Another server, to share its store; None: a store of its own.
         command: Runs the server.
 
     Raises:
@@ -98,7 +107,7 @@ def serving(
     directory.mkdir()
     first, last = cores()
     port, log = free_port(), directory / "server.log"
-    url = f"unix://{directory / 'store.sock'}"
+    url = beside.url if beside is not None else f"unix://{directory / 'store.sock'}"
     chosen = {
         "port": port,
         "public_url": AUDIENCE,
@@ -108,11 +117,19 @@ def serving(
         **(settings or {}),
     }
     with (
-        store(directory, durability, core=last) as kept,
+        _store_of(beside, directory, durability, core=last) as kept,
         started(command, core=first, log=log, environ=_environ(chosen)) as process,
     ):
         wait_until(lambda: _ready(port), process, log)
         yield Serving(Family(process), kept, port, url)
+
+
+def _store_of(
+    beside: Serving | None, directory: Path, durability: Durability, *, core: int
+) -> AbstractContextManager[Measured]:
+    if beside is not None:
+        return nullcontext(beside.store)
+    return store(directory, durability, core=core)
 
 
 def _environ(settings: Mapping[str, object]) -> dict[str, str]:
