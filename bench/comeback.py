@@ -9,6 +9,7 @@ pair feels of it, and what it costs the server.
 
 import argparse
 import asyncio
+import os
 import random
 import sys
 import tempfile
@@ -175,6 +176,7 @@ async def _measure(plan: Plan, first: Serving, second: Serving) -> Figures:
 
 def come_back(plan: Plan, ports: Sequence[int], pipe: Connection) -> None:
     """Listen at the first of two servers until it is gone, then at the second."""
+    os.nice(10)  # the pair and the store, on the same core, are what is measured
     asyncio.run(_come_back(plan, ports, pipe))
 
 
@@ -220,7 +222,9 @@ class Listener:
         self._unread = unread
         self._got = 0
         self._retry_after = 0.0
-        self._caught_up = asyncio.Event()
+        self._caught_up = False
+        # Set once it has caught up, or cannot.
+        self._settled = asyncio.Event()
         self._talk: Talk | None = None
 
     async def come(self, port: int) -> None:
@@ -255,18 +259,17 @@ class Listener:
 
     async def _listen(self, port: int) -> bool:
         """Connect, and wait for what is unread; tell whether it came."""
-        self._got, self._retry_after = 0, 0.0
-        self._caught_up.clear()
+        self._got, self._retry_after, self._caught_up = 0, 0.0, False
+        settled = self._settled = asyncio.Event()
         try:
             self._talk = talk = await Talk.begin(port, self._heard)
         except OSError:
             self.refusals["no connection"] += 1
             return False
         talk.say(Hello(token=self._person.token()))
-        waiting = asyncio.create_task(self._caught_up.wait())
-        await asyncio.wait({waiting, talk.over}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        return self._caught_up.is_set()
+        talk.over.add_done_callback(lambda over: settled.set())
+        await settled.wait()
+        return self._caught_up
 
     def _heard(self, talk: Talk, frame: AnyServerFrame) -> None:
         match frame:
@@ -279,7 +282,8 @@ class Listener:
             case CaughtUp():
                 if self._got != frame.unread:
                     raise AssertionError(f"{self._got} came of {frame.unread} unread.")
-                self._caught_up.set()
+                self._caught_up = True
+                self._settled.set()
             case _:
                 pass
 

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import httpx2
+
 PUSHDCTL = str(Path(sys.executable).with_name("pushdctl"))
 PATIENCE = 30
 """Seconds after which what a test waits for will not come any more."""
@@ -165,6 +167,14 @@ def free_port() -> int:
             probe.bind(("127.0.0.1", port))
             _given.add(port)
             return port
+
+
+def is_ready(url: str) -> bool:
+    """Tell whether a server is ready, or one behind a proxy."""
+    try:
+        return httpx2.get(f"{url}/health/ready", trust_env=False).is_success
+    except httpx2.TransportError:
+        return False
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

@@ -18,7 +18,7 @@ import pytest
 from pushd.client import Phase, Received, Receiver, Sender, Status, StreamClosed
 from pushd.protocol.closing import CloseCode
 from tests.harness import Person
-from tests.processes import Server, free_port, wait_until
+from tests.processes import Server, free_port, is_ready, wait_until
 from tests.talking import open_mailbox
 
 CONFIGURATION = Path(__file__).parents[2] / "docs/examples/haproxy.cfg"
@@ -98,15 +98,8 @@ def service(tmp_path_factory: pytest.TempPathFactory, store_url: str) -> Iterato
         proxy = subprocess.Popen(command, env={**os.environ, **environ})
         stack.callback(proxy.wait)
         stack.callback(proxy.kill)
-        wait_until(lambda: _answers(url), "the proxy")
+        wait_until(lambda: is_ready(url), "the proxy")
         yield Service(url, nodes)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx2.get(f"{url}/health/ready", trust_env=False).is_success
-    except httpx2.TransportError:
-        return False
 
 
 class Pair:
