@@ -14,11 +14,29 @@ class Invite extends Model {}
 class Reply extends Model {}
 
 const clients = new Map();
+/** What apps keep by themselves, as texts by their names. */
+const shelves = new Map();
 const say = line => process.stdout.write(`${JSON.stringify(line)}\n`);
 
+/** Makes a store as an app brings it, on a database that keeps texts. */
+function storeOf(shelf) {
+  const texts = shelves.get(shelf) ?? new Map();
+  shelves.set(shelf, texts);
+  return {
+    async get(name) {
+      return texts.has(name) ? JSON.parse(texts.get(name)) : undefined;
+    },
+    async set(name, value) {
+      if (value === undefined) texts.delete(name);
+      else texts.set(name, JSON.stringify(value));
+    },
+  };
+}
+
 const here = {
-  /** Makes a client; it listens once it is told to. */
-  make({ who, key, ...options }) {
+  /** Makes a client, with a store of its own if it `keeps` things; it listens once it is told to. */
+  make({ who, key, keeps, ...options }) {
+    if (keeps) options.store = storeOf(keeps);
     const client = new pushd.Client(pushd.PrivateKey.fromHex(key), options);
     clients.set(who, client);
     client.onState(state => say({ who, event: 'state', ...state }));
@@ -57,6 +75,10 @@ const here = {
     receiver.listen(({ id, payload }) => say({ who, event: 'payload', id, payload }));
     void receiver.start();
   },
+  /** Tells the names under which something is kept. */
+  kept: ({ keeps }) => [...shelves.get(keeps).keys()],
+  /** Tells which of these the system lacks. */
+  lacks: ({ names }) => names.filter(name => globalThis[name] === undefined),
   /** Seals or opens content. */
   encrypt: ({ text, to }) => pushd.encrypt(text, pushd.PublicKey.fromHex(to)),
   decrypt: ({ text, key }) => pushd.decrypt(text, pushd.PrivateKey.fromHex(key)),

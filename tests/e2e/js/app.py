@@ -44,10 +44,12 @@ class Apps:
 
     Args:
         log: File for what they write on their console.
+        options: More options of node.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, *options: str) -> None:
         self._log = log
+        self._options = options
         self._numbers = count(1)
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self.events: dict[tuple[str, str], asyncio.Queue[Event]] = defaultdict(
@@ -57,7 +59,7 @@ class Apps:
     async def __aenter__(self) -> Self:
         with self._log.open("wb") as console:
             self._process = await asyncio.create_subprocess_exec(
-                *("node", "--experimental-websocket", "app.mjs"),
+                *("node", "--experimental-websocket", *self._options, "app.mjs"),
                 cwd=HERE,
                 stdin=PIPE,
                 stdout=PIPE,

@@ -41,8 +41,8 @@ class Polling extends HttpConnection {
   }
 
   async #page(after: string | undefined, wait: number): Promise<Unread> {
-    const query = new URLSearchParams({ limit: `${LIMIT}`, wait: `${wait}` });
-    if (after) query.set('after', after);
+    const told = { limit: `${LIMIT}`, wait: `${wait}`, ...(after && { after }) };
+    const query = new URLSearchParams(told);
     const page = await this.ask(`/v1/messages?${query}`, unread, { seconds: wait });
     this.peer.heard();
     return page;
