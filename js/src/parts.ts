@@ -33,5 +33,7 @@ export type {
   ServerFrame,
 } from './protocol/messages.ts';
 export { ClientSession, type SessionOptions } from './protocol/session.ts';
-export { Directory, type Identity, type Source } from './resolvers/directory.ts';
+export { bnsNames } from './resolvers/bns.ts';
+export { Directory, type Identity, type Source, type Sources } from './resolvers/directory.ts';
 export { Fetcher } from './resolvers/fetcher.ts';
+export { webNames } from './resolvers/web.ts';

@@ -3,6 +3,7 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Client } from '../src/client/client.ts';
 import { PushdError, Unproven } from '../src/errors.ts';
 import { CONTACT, makeContact } from '../src/identity/contact.ts';
 import { sign } from '../src/identity/jws.ts';
@@ -124,6 +125,12 @@ describe('a directory', () => {
     await expect(directory.identify('did:web:a.example', APP)).rejects.toThrow('No did:web');
     await expect(directory.identify('Alice', APP)).rejects.toBeInstanceOf(PushdError);
   });
+});
+
+test('a client looks up what an app brings a source for', async () => {
+  const sources = () => ({ 'did:web': async () => ({ did: key.did }) });
+  const { directory } = new Client(key, { app: APP, sources });
+  expect((await directory.identify('did:web:a.example', APP)).did).toBe(key.did);
 });
 
 describe('the way out', () => {

@@ -19,7 +19,7 @@ import type { Overflow, Read } from '../protocol/messages.ts';
 import { list, number, object, optional, record, text } from '../protocol/shape.ts';
 import { canonicalUrl } from '../protocol/urls.ts';
 import { blockstackNames } from '../resolvers/blockstack.ts';
-import { Directory } from '../resolvers/directory.ts';
+import { Directory, type Sources } from '../resolvers/directory.ts';
 import { Fetcher } from '../resolvers/fetcher.ts';
 import { type Clock, hurry, unixSeconds } from './clock.ts';
 import { Bucket } from './gaia.ts';
@@ -75,6 +75,8 @@ export interface ClientOptions extends ListenOptions {
   way?: 'auto' | Way['name'] | undefined;
   /** The class of websockets, where the system has none of its own (Node 20). */
   webSocket?: WebSocketClass | undefined;
+  /** Knows names of other forms; see `webNames` and `bnsNames` in the parts. */
+  sources?: ((fetcher: Fetcher) => Sources) | undefined;
   /** Finds and proves names; made of the settings above if left out. */
   directory?: Directory | undefined;
 }
@@ -153,7 +155,10 @@ export class Client {
     this.#clock = clock;
     this.#own = canonical(options.servers ?? []);
     const fetcher = (this.fetcher = new Fetcher(options.devHosts));
-    const sources = namesApi ? { 'Blockstack name': blockstackNames(namesApi, fetcher) } : {};
+    const sources = {
+      ...(namesApi && { 'Blockstack name': blockstackNames(namesApi, fetcher) }),
+      ...options.sources?.(fetcher),
+    };
     this.directory = options.directory ?? new Directory(sources, fetcher, clock);
     this.bucket = hub === undefined ? undefined : new Bucket(key, hub, { fetcher, clock });
     const inbox = new Inbox(key, {

@@ -38,9 +38,10 @@ const entry: Shape<string> = (value, member) => {
   if (text(value, member).length > 512) throw badRequest('A server has at most 512 characters.');
   return value as string;
 };
-/** Message servers, as somebody may list them. */
+/** As many message servers as somebody may list. */
+export const listedServers = list(entry, 8);
 const servers: Shape<string[]> = (value, member) => {
-  const found = list(entry, 8)(value, member);
+  const found = listedServers(value, member);
   if (!found.length) throw badRequest('Somebody lists 1 to 8 message servers.');
   return found;
 };

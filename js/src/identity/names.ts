@@ -67,6 +67,12 @@ export function bucketAddress(url: string): string {
   return validateAddress(address);
 }
 
+/** Returns the URL of a bucket with a slash at the end. */
+export function bucketUrl(url: string): string {
+  bucketAddress(url);
+  return url.endsWith('/') ? url : `${url}/`;
+}
+
 /** Returns `origin` if it is a web origin in its one spelling (RFC 6454 section 6.2). */
 export function validateApp(origin: string): string {
   const [, scheme, port] = ORIGIN.exec(origin) ?? [];

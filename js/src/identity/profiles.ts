@@ -22,7 +22,7 @@ import { hex, unhex } from './bytes.ts';
 import { LEEWAY, orUnproven } from './documents.ts';
 import { readSigned } from './jws.ts';
 import { hash160, PublicKey } from './keys.ts';
-import { bucketAddress } from './names.ts';
+import { bucketUrl } from './names.ts';
 
 /** Bytes of the longest profile; most of them are the copy beside the token. */
 export const MAX_PROFILE = 256 * 1024;
@@ -90,10 +90,7 @@ export function readProfile(json: string, owner: Uint8Array, now: number): Profi
 export function bucketIn(profile: Profile, app: string): string {
   const url = Object.hasOwn(profile.apps, app) ? profile.apps[app] : undefined;
   if (url === undefined) throw new Unproven('The profile does not list the app.');
-  return orUnproven('profile', () => {
-    bucketAddress(url);
-    return url.endsWith('/') ? url : `${url}/`;
-  });
+  return orUnproven('profile', () => bucketUrl(url));
 }
 
 /** Returns the members of an object; anything else has none. */

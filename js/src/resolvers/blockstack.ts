@@ -7,26 +7,26 @@
 
 import { Unproven } from '../errors.ts';
 import { hash160Of } from '../identity/addresses.ts';
-import { MAX_DOCUMENT } from '../identity/documents.ts';
 import { BTC_ADDR, type PublicKey } from '../identity/keys.ts';
 import { bucketAddress } from '../identity/names.ts';
 import { bucketIn, MAX_PROFILE, readProfile } from '../identity/profiles.ts';
 import { readPublishedKey } from '../identity/published.ts';
 import { profileUrl } from '../identity/zonefiles.ts';
-import { anything, read, record, text } from '../protocol/shape.ts';
-import { fetchFile, type Source, unavailable } from './directory.ts';
+import { anything, record, type Shape, text } from '../protocol/shape.ts';
+import type { Source } from './directory.ts';
 import type { Fetcher } from './fetcher.ts';
+import { askApi, fetchFile } from './places.ts';
 
 // The API tells the last thing that happened to a name, or its state. These leave it with
 // its owner; others, as name-revoke and name-expired, and any we do not know, do not.
 const HELD =
   /^(registered|registered_subdomain|name-(import|register|renewal|transfer|update))$/;
 
-const record_ = record({
-  address: text,
-  status: text,
-  zonefile: anything,
-});
+const address: Shape<string> = (value, member) => {
+  hash160Of(text(value, member));
+  return value as string;
+};
+const record_ = record({ address, status: text, zonefile: anything });
 
 /**
  * Knows `alice.id` and `alice.id.blockstack`.
@@ -37,16 +37,12 @@ export const blockstackNames =
   (api: string, fetcher: Fetcher): Source =>
   async (name, app, now) => {
     const url = `${api.replace(/\/+$/, '')}/v1/names/${name}`;
-    const found = await fetchFile(fetcher, url, MAX_DOCUMENT);
-    if (found === undefined) throw new Unproven('Nobody has that name.');
-    const { address, status, zonefile, owner } = orUnavailable(() => {
-      const told = read(found, record_, 'name');
-      return { ...told, owner: hash160Of(told.address) };
-    });
+    const told = await askApi(fetcher, url, record_, 'Nobody has that name.');
+    const { address, status, zonefile } = told;
     if (!HELD.test(status)) throw new Unproven('The name has expired or was given up.');
     const json = await fetchFile(fetcher, profileUrl(String(zonefile ?? '')), MAX_PROFILE);
     if (json === undefined) throw new Unproven('There is no profile where the name leads.');
-    const profile = readProfile(json, owner, now);
+    const profile = readProfile(json, hash160Of(address), now);
     const bucket = bucketIn(profile, app);
     const bucketOwner = bucketAddress(bucket);
     return {
@@ -57,15 +53,6 @@ export const blockstackNames =
       signer: address,
     };
   };
-
-/** The API is trusted: what it should not say means that it is out of order. */
-function orUnavailable<T>(work: () => T): T {
-  try {
-    return work();
-  } catch {
-    throw unavailable();
-  }
-}
 
 /** Returns the key the profile tells for an app, if it is the bucket's. */
 function keyIn(keys: Record<string, string>, app: string, address: string): PublicKey | undefined {

@@ -8,15 +8,16 @@
  * remembered longer than it is believed, and what is older is no news.
  */
 
-import { PushdError, Unproven } from '../errors.ts';
+import { Unproven } from '../errors.ts';
 import { CONTACT, type ContactDocument, readContact } from '../identity/contact.ts';
 import { MAX_DOCUMENT } from '../identity/documents.ts';
 import { BTC_ADDR, type PublicKey } from '../identity/keys.ts';
-import { bucketAddress, type Form, formOf, validateApp } from '../identity/names.ts';
+import { bucketAddress, bucketUrl, type Form, formOf, validateApp } from '../identity/names.ts';
 import { KEY_FILES, MAX_KEY_FILE, readPublishedKey } from '../identity/published.ts';
 import { Recent } from '../protocol/recent.ts';
 import { Cache, Outdated, SIZE } from './cache.ts';
-import { type Fetcher, FetchFailed, fetchText } from './fetcher.ts';
+import type { Fetcher } from './fetcher.ts';
+import { fetchFile } from './places.ts';
 
 /** Who a name is, for one app. */
 export interface Identity {
@@ -51,6 +52,9 @@ export interface Destination {
  */
 export type Source = (name: string, app: string, now: number) => Promise<Identity>;
 
+/** Who knows names of which form. */
+export type Sources = Partial<Record<Form, Source>>;
+
 /** What a bucket tells of how to write to its owner. */
 interface Published {
   key: PublicKey | undefined;
@@ -60,7 +64,7 @@ interface Published {
 
 /** Resolves names of every form there is a source for, and remembers who they are. */
 export class Directory {
-  readonly #sources: Partial<Record<Form, Source>>;
+  readonly #sources: Sources;
   readonly #fetcher: Fetcher;
   readonly #clock: () => number;
   readonly #identities: Cache<Identity>;
@@ -68,11 +72,7 @@ export class Directory {
   readonly #newestProofs = new Recent<number>(SIZE);
   readonly #newestContacts = new Recent<ContactDocument>(SIZE);
 
-  constructor(
-    sources: Partial<Record<Form, Source>>,
-    fetcher: Fetcher,
-    clock: () => number,
-  ) {
+  constructor(sources: Sources, fetcher: Fetcher, clock: () => number) {
     this.#sources = { 'bucket URL': bucketNames, ...sources };
     this.#fetcher = fetcher;
     this.#clock = clock;
@@ -178,19 +178,5 @@ export class Directory {
 /** Knows bucket URLs: the address at the end is the identity, so nobody is asked. */
 const bucketNames: Source = async name => ({
   did: BTC_ADDR + bucketAddress(name),
-  bucket: name.endsWith('/') ? name : `${name}/`,
+  bucket: bucketUrl(name),
 });
-
-/** Fetches a file; undefined if there is none. Throws `resolver_unavailable`. */
-export async function fetchFile(fetcher: Fetcher, url: string, limit: number) {
-  try {
-    return await fetchText(fetcher, url, limit);
-  } catch (error) {
-    if (!(error instanceof FetchFailed)) throw error;
-    throw unavailable();
-  }
-}
-
-/** Nobody can tell who a name is right now. */
-export const unavailable = () =>
-  new PushdError('resolver_unavailable', 'A place where a name is told does not answer.');

@@ -1,7 +1,7 @@
-"""Apps where a system has next to nothing, as React Native: no storage, tabs, or Web Crypto.
+"""Apps where a system has next to nothing, as in React Native: no storage, no tabs.
 
-The process is Node's without all that, see `native.mjs`; what a phone does when it sleeps is
-not seen here.
+The process is Node's without all that, see `native.mjs`. What a phone does when it sleeps
+is not seen here.
 """
 
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ async def apps(tmp_path: Path) -> AsyncIterator[Apps]:
 
 
 async def test_a_conversation(people: People, apps: Apps) -> None:
-    """Two write to each other; the store an app brings keeps where it was across restarts."""
+    """Two write to each other; the store that an app brings keeps where it was."""
     peggy = await people.in_an_app("peggy", keeps="phone")
     victor = await people.in_an_app("victor")
     await peggy.listen()
