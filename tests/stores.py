@@ -189,11 +189,16 @@ class Server:
         self.kill()
         self.start()
 
-    def client(self) -> "redis.Redis":
+    def client(self, user: str | None = None, password: str | None = None) -> "redis.Redis":
         """Make a client of its own, to look at it from outside or to do it harm."""
-        path = os.fspath(self._socket)
         # No attempt twice: what is waited for is asked again by who waits.
-        return redis.Redis(unix_socket_path=path, protocol=2, socket_timeout=PATIENCE)
+        return redis.Redis(
+            unix_socket_path=os.fspath(self._socket),
+            username=user,
+            password=password,
+            protocol=2,
+            socket_timeout=PATIENCE,
+        )
 
     def ask(self, *command: str | int) -> Any:
         """Send it one command, as its default user."""

@@ -5,6 +5,7 @@ stores to themselves: a second one would wait for what the first has broken.
 """
 
 import asyncio
+from functools import partial
 
 from tests.chaos.acts import Strike
 from tests.chaos.groups import Group, Spread, Watched
@@ -25,6 +26,20 @@ async def primary_gone(world: World, strike: Strike, *, killed: bool) -> None:
         await asyncio.to_thread(group.replace, former, harm)
         await asyncio.sleep(strike.lasts)
         await asyncio.to_thread(former.start if killed else former.resume)
+        await asyncio.to_thread(group.rejoin, former)
+        _failed_over(world, broken, theirs)
+
+
+async def primary_cut_off(world: World, strike: Strike) -> None:
+    """Cut a primary off from its replica and the sentinels, but not from pushd."""
+    group = _group(world)
+    assert isinstance(group, Watched)
+    async with world.hand("store"):
+        broken = world.recorder.now()
+        former, theirs = await _primary(world)
+        await asyncio.to_thread(group.replace, former, partial(group.cut_off, former))
+        await asyncio.sleep(strike.lasts)
+        await asyncio.to_thread(group.let_in, former)
         await asyncio.to_thread(group.rejoin, former)
         _failed_over(world, broken, theirs)
 

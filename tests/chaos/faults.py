@@ -101,6 +101,7 @@ FAULTS: dict[str, Kind] = {
     "clients slow": Kind(partial(acts.slow, proxies="doors", which=ALL), _any),
     "primary killed": Kind(partial(failovers.primary_gone, killed=True), _grouped),
     "primary stopped": Kind(partial(failovers.primary_gone, killed=False), _grouped),
+    "primary cut off": Kind(failovers.primary_cut_off, _watched),
     "failover": Kind(failovers.failover, _grouped),
     "replica killed": Kind(partial(failovers.replica_gone, killed=True), _grouped),
     "replica stopped": Kind(partial(failovers.replica_gone, killed=False), _grouped),

@@ -3,6 +3,7 @@
 What sentinels watch is one primary and its replica; a Cluster has several of both.
 """
 
+import os
 import random
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from tests.stores import Cluster, Sentinels, Server, eventually
 
 DOWN_AFTER, NODE_TIMEOUT = 0.7, 1.0
 """Seconds of silence after which sentinels, or a Cluster, take a server for dead."""
+USER, PASSWORD = "pushd", "secret"
 
 
 class Group(Protocol):
@@ -22,9 +24,11 @@ class Group(Protocol):
     Attributes:
         stores: All of its processes, to be entered and left.
         careful: Whether a promotion without need loses nothing.
+        url: Where servers of pushd ask who is the primary.
     """
 
     careful: bool
+    url: str
 
     @property
     def stores(self) -> Sentinels | Cluster:
@@ -47,12 +51,22 @@ class Group(Protocol):
 
 
 class Watched:
-    """A primary, one replica, and three sentinels."""
+    """A primary, one replica, and three sentinels.
+
+    Servers of pushd have a user of their own, so that the others can be kept out.
+    """
 
     careful = False
 
     def __init__(self, kind: str, directory: Path) -> None:
-        self.stores = Sentinels(kind, directory, down_after=DOWN_AFTER)
+        users = directory / "users"
+        logins = {"default": "nopass", USER: f">{PASSWORD}"}
+        lines = [f"user {name} on {login} ~* &* +@all" for name, login in logins.items()]
+        users.write_text("\n".join(lines) + "\n")
+        self.stores = Sentinels(
+            kind, directory, down_after=DOWN_AFTER, aclfile=os.fspath(users)
+        )
+        self.url = self.stores.url.replace("//", f"//{USER}:{PASSWORD}@")
 
     def primary_of(self, mailbox: str) -> Server:
         """Ask the sentinels; all mailboxes have one primary."""
@@ -75,6 +89,17 @@ class Watched:
         """Tell it whom to follow, for sentinels take their time."""
         self.stores.demote(former)
 
+    def cut_off(self, primary: Server) -> None:
+        """Keep its replica and the sentinels out, and servers of pushd in."""
+        with primary.client(USER, PASSWORD) as client:
+            client.execute_command("ACL", "SETUSER", "default", "off")
+            client.execute_command("CLIENT", "KILL", "USER", "default")
+
+    def let_in(self, primary: Server) -> None:
+        """Let everybody in again."""
+        with primary.client(USER, PASSWORD) as client:
+            client.execute_command("ACL", "SETUSER", "default", "on")
+
 
 class Spread:
     """A Cluster of three primaries with a replica each."""
@@ -83,6 +108,7 @@ class Spread:
 
     def __init__(self, kind: str, directory: Path) -> None:
         self.stores = Cluster(kind, directory, replicas=1, node_timeout=NODE_TIMEOUT)
+        self.url = self.stores.url
 
     def primary_of(self, mailbox: str) -> Server:
         """Ask the Cluster who has the mailbox's slot."""

@@ -65,6 +65,9 @@ NAMED: dict[str, Schedule] = {
     "a primary that dies": _named(
         Strike("primary killed", at=1.0, lasts=0.5), **WATCHED, level="replicated"
     ),
+    "a primary that is cut off from all but us": _named(
+        Strike("primary cut off", at=1.0, lasts=1.5), **WATCHED, level="replicated"
+    ),
     "a replica that lags, and the primary stops and comes back": _named(
         Strike("replica lags", at=0.5, lasts=3.0),
         Strike("primary stopped", at=1.5, lasts=1.0),

@@ -177,7 +177,7 @@ class World:
             return f"unix://{near}", {}
         ports = [server.port for server in self.group.stores.servers]
         ways = {port: await link.to_port(partial(_local, port)) for port in ports}
-        return self.group.stores.url, ways
+        return self.group.url, ways
 
     async def _add_node(self, number: int, stack: AsyncExitStack) -> None:
         link, door = self._proxy(stack), self._proxy(stack)
