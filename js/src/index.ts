@@ -6,14 +6,11 @@
  * What it is made of is in `parts.ts`, for apps that know keys and servers themselves.
  */
 
-export {
-  Client,
-  type ClientOptions,
-  type Incoming,
-  type SendHow,
-} from './client/client.ts';
+export { Client } from './client/client.ts';
 export { type Accept, NotShown, type Opened } from './client/inbox.ts';
+export type { Incoming } from './client/incoming.ts';
 export { type Listener, NotHandled, type Received } from './client/listeners.ts';
+export type { ClientOptions, SendHow } from './client/options.ts';
 export type { Draft, Sent } from './client/outbox.ts';
 export type { State } from './client/state.ts';
 export {

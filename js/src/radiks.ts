@@ -13,7 +13,8 @@
  * what was `save()` for all to find is `send(name)`; queries stay with Radiks.
  */
 
-import type { Client, Incoming } from './client/client.ts';
+import type { Client } from './client/client.ts';
+import type { Incoming } from './client/incoming.ts';
 import type { Sent } from './client/outbox.ts';
 import { NoBucket, PushdError } from './errors.ts';
 import { object, parse } from './protocol/shape.ts';

@@ -16,15 +16,16 @@ import { randomText } from '../identity/bytes.ts';
 import type { PrivateKey } from '../identity/keys.ts';
 import { formOf, validateApp } from '../identity/names.ts';
 import type { Overflow, Read } from '../protocol/messages.ts';
-import { list, number, object, optional, record, text } from '../protocol/shape.ts';
 import { canonicalUrl } from '../protocol/urls.ts';
 import { blockstackNames } from '../resolvers/blockstack.ts';
-import { Directory, type Sources } from '../resolvers/directory.ts';
+import { Directory } from '../resolvers/directory.ts';
 import { Fetcher } from '../resolvers/fetcher.ts';
 import { type Clock, hurry, unixSeconds } from './clock.ts';
 import { Bucket } from './gaia.ts';
 import { Handled } from './handled.ts';
-import { type Accept, Inbox, type Opened } from './inbox.ts';
+import { Inbox, type Opened } from './inbox.ts';
+import { type Incoming, incomingOf } from './incoming.ts';
+import { Kept } from './kept.ts';
 import {
   type Callback,
   Callbacks,
@@ -32,83 +33,20 @@ import {
   type Filter,
   type Listener,
   Listeners,
-  type Received,
 } from './listeners.ts';
+import type { ClientOptions, SendHow } from './options.ts';
 import { type Draft, Outbox, type Sent } from './outbox.ts';
 import { Publisher } from './publisher.ts';
 import { Queue } from './queue.ts';
-import { type ListenOptions, Receiver } from './receiver.ts';
+import { Receiver } from './receiver.ts';
 import { Servers } from './servers.ts';
 import type { State } from './state.ts';
 import { openStore, type Store } from './store.ts';
-import type { Way } from './transports/connection.ts';
 import { waysOf } from './transports/ways.ts';
-import type { WebSocketClass } from './transports/websocket.ts';
 import { watch } from './wake.ts';
 
 /** Milliseconds between two looks at what is to be saved, and at servers that were left. */
 const LOOK_EVERY = 5000;
-
-export interface ClientOptions extends ListenOptions {
-  /** Web origin of the app, in which names have their meaning. */
-  app: string;
-  /** Name the identity claims. */
-  name?: string | undefined;
-  /** URL of the Gaia hub that takes the identity's files; without one it can only listen. */
-  hub?: string | undefined;
-  /** The identity's message servers in order of preference. */
-  servers?: string[] | undefined;
-  /** URL of the API that knows Blockstack names. */
-  namesApi?: string | undefined;
-  /** Development hosts as `host:port`, where http is allowed. */
-  devHosts?: string[] | undefined;
-  /** `auto` acks a message once its listeners returned; `manual` leaves that to `ack()`. */
-  ack?: 'auto' | 'manual' | undefined;
-  /**
-   * Asked for each sender, by DID, before anything of theirs is fetched: a stranger's bucket
-   * learns when and from where it is read. What is declined stays unread.
-   */
-  accept?: Accept | undefined;
-  /** Seconds a recipient's server that is away or busy is tried, before the message waits. */
-  giveUpAfter?: number | undefined;
-  /** `auto` goes on to events, then to polling, where a websocket cannot be had. */
-  way?: 'auto' | Way['name'] | undefined;
-  /** The class of websockets, where the system has none of its own (Node 20). */
-  webSocket?: WebSocketClass | undefined;
-  /** Knows names of other forms; see `webNames` and `bnsNames` in the parts. */
-  sources?: ((fetcher: Fetcher) => Sources) | undefined;
-  /** Finds and proves names; made of the settings above if left out. */
-  directory?: Directory | undefined;
-}
-
-/** A message, as it was written to be read. */
-export interface Incoming extends Opened {
-  /** DID of the sender: the server verified it, and so did the signature. */
-  sender: string;
-  /** Canonical URL of the server that brought it. */
-  server: string;
-  /** How it came. */
-  received: Received<Opened>;
-  /** Tells the server to forget the message: it is safe with the app. */
-  ack(): void;
-}
-
-/** How a message is sent. */
-export interface SendHow {
-  /** Media type of the content; plain text if left out. */
-  contentType?: string | undefined;
-  /** The message's ID, which no other message has; random if left out. */
-  id?: string | undefined;
-  /** Seconds until its delivery expires; left out: the server's maximum. */
-  ttl?: number | undefined;
-}
-
-/** What a client keeps across restarts, beside its cursors and its queue. */
-const kept = record({
-  servers: list(text),
-  left: object,
-  handled: list(text),
-});
 
 /** Sends and listens for one identity in one app. */
 export class Client {
@@ -139,6 +77,7 @@ export class Client {
   #own: string[];
   #started: Promise<void> | undefined;
   #store: Store | undefined;
+  #kept: Kept | undefined;
   #queue: Queue | undefined;
   #publisher: Publisher | undefined;
   #keeper: ReturnType<typeof setInterval> | undefined;
@@ -277,7 +216,7 @@ export class Client {
       store: this.#store,
       listeners: this.#listeners,
       ways: waysOf(this.#options),
-      begin: () => this.#recall(),
+      begin: async () => this.#kept?.recall(),
     });
     receiver.onState(state => this.#states.tell(state, server));
     receiver.onRead(read => this.#reads.tell(read, server));
@@ -330,8 +269,9 @@ export class Client {
 
   async #start(): Promise<void> {
     const store = (this.#store = this.#options.store ?? (await openStore()));
-    const { servers, left } = await this.#recall();
-    this.#servers.begin(this.#own, servers, left);
+    const kept = (this.#kept = new Kept(this.identity, store, this.#handled));
+    const { own, left } = await kept.recall();
+    this.#servers.begin(this.#own, own, left);
     if (this.bucket) this.#queue = this.#makeQueue(store, this.bucket);
     this.#keeper = setInterval(() => void this.#keep(), LOOK_EVERY);
     this.#unwatch = watch({
@@ -390,25 +330,6 @@ export class Client {
     await this.#save();
   }
 
-  // --- what it keeps -------------------------------------------------------------------
-
-  get #name(): string {
-    return `client ${this.identity}`;
-  }
-
-  async #recall(): Promise<{ servers: string[]; left: Record<string, number> }> {
-    try {
-      const given = optional(kept)(await this.#store?.get(this.#name), 'state');
-      const { servers = [], left = {}, handled = [] } = given ?? {};
-      this.#handled.recall(handled);
-      for (const since of Object.values(left)) number(since, 'left');
-      return { servers, left: left as Record<string, number> };
-    } catch (error) {
-      console.error('What was handled cannot be read:', (error as Error).name);
-      return { servers: [], left: {} };
-    }
-  }
-
   /** Leaves servers when it is time to, and saves what changed. */
   async #keep(): Promise<void> {
     const left = await this.#servers.leave();
@@ -416,28 +337,8 @@ export class Client {
   }
 
   async #save(): Promise<void> {
-    this.#handled.changed = false;
-    const { own: servers, left } = this.#servers;
-    try {
-      await this.#store?.set(this.#name, { servers, left, handled: this.#handled.marks });
-    } catch (error) {
-      console.error('What was handled is not saved:', (error as Error).name);
-    }
+    await this.#kept?.save(this.#servers);
   }
 }
 
 const canonical = (servers: string[]) => [...new Set(servers.map(canonicalUrl))];
-
-const shown = new WeakMap<Received<Opened>, Incoming>();
-
-/** Returns what listeners get of a message that was opened, always the same object. */
-function incomingOf(received: Received<Opened>): Incoming {
-  let incoming = shown.get(received);
-  if (!incoming) {
-    const { sender, server } = received;
-    const ack = () => received.ack();
-    incoming = { ...(received.content as Opened), sender, server, received, ack };
-    shown.set(received, incoming);
-  }
-  return incoming;
-}

@@ -15,6 +15,7 @@ import { StreamClosed } from '../protocol/commands.ts';
 import { MessageId } from '../protocol/ids.ts';
 import type { Message, Overflow, Read } from '../protocol/messages.ts';
 import { canonicalUrl } from '../protocol/urls.ts';
+import { Arrivals } from './arrivals.ts';
 import { type Clock, pause } from './clock.ts';
 import { Credentials } from './credentials.ts';
 import {
@@ -24,7 +25,6 @@ import {
   type Filter,
   type Listener,
   Listeners,
-  NotYet,
   Received,
   type Recipient,
 } from './listeners.ts';
@@ -36,10 +36,6 @@ import { Stream } from './transports/stream.ts';
 import { websockets } from './transports/websocket.ts';
 import { watch } from './wake.ts';
 
-/** Messages that are opened at once, ahead of those the listeners have. */
-const OPENED_AHEAD = 8;
-/** Messages that wait to be opened again; more are left for the next connection. */
-const PUT_OFF = 1000;
 /** Milliseconds other tabs have to handle what this one's listeners declined. */
 const OTHERS_TIME = 10_000;
 /** Seconds listeners have to finish when the receiver stops, and then the server. */
@@ -82,12 +78,6 @@ export interface ReceiverOptions<C> extends ListenOptions {
   app?: string | undefined;
 }
 
-/** A message on its way to the listeners. */
-interface Arrival<C> {
-  message: Received<C>;
-  opened: Promise<boolean> | undefined;
-}
-
 /** Listens for one identity at one server. */
 export class Receiver<C = unknown> {
   /** DID of the mailbox. */
@@ -104,9 +94,7 @@ export class Receiver<C = unknown> {
   readonly #reads = new Callbacks<[Read]>();
   readonly #overflows = new Callbacks<[Overflow]>();
   readonly #frames = new Callbacks<['in' | 'out', string]>();
-  #arrivals: Arrival<C>[] = [];
-  #working: Promise<void> | undefined;
-  readonly #putOff = new Map<Received<C>, ReturnType<typeof setTimeout>>();
+  readonly #arrivals: Arrivals<C>;
   // Messages other tabs were shown, until they are acked.
   readonly #shown = new Map<string, Received<C>>();
   #others = false;
@@ -123,6 +111,7 @@ export class Receiver<C = unknown> {
     this.identity = key.did;
     this.server = canonicalUrl(options.server);
     this.#listeners = options.listeners ?? new Listeners(options);
+    this.#arrivals = new Arrivals(this.#listeners, message => this.#call(message));
     this.#begin = options.begin;
     const { name, app, clock, tokenLifetime: lifetime = 3600 } = options;
     const audience = this.server;
@@ -137,7 +126,7 @@ export class Receiver<C = unknown> {
       },
       {
         arrived: (id, message) =>
-          this.#take(new Received<C>(id, message, this.#stream, this.server)),
+          this.#arrivals.take(new Received<C>(id, message, this.#stream, this.server)),
         stands: status => this.#show(stateOf(status, this.#stream.way)),
         read: read => this.#hear({ read }),
         overflow: overflow => this.#hear({ overflow }),
@@ -220,7 +209,7 @@ export class Receiver<C = unknown> {
     unlisten();
     this.#unwatch();
     this.#tabs.close();
-    for (const again of this.#putOff.values()) clearTimeout(again);
+    this.#arrivals.close();
     return error;
   }
 
@@ -242,9 +231,8 @@ export class Receiver<C = unknown> {
   /** Lets the listeners finish, says the last acks, and closes. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    this.#arrivals = [];
     const finished = new AbortController();
-    void Promise.resolve(this.#working).finally(() => finished.abort());
+    void this.#arrivals.drop().finally(() => finished.abort());
     await pause(GRACE, finished.signal);
     this.#stream.stop();
     const timer = setTimeout(() => this.#over?.abort(), 1000 * GRACE);
@@ -295,47 +283,7 @@ export class Receiver<C = unknown> {
     }
   }
 
-  // --- messages on their way to the listeners ------------------------------------------
-
-  #take(message: Received<C>, opened?: Promise<boolean>): void {
-    this.#arrivals.push({ message, opened });
-    this.#working ??= this.#work();
-  }
-
-  /** Takes the messages to the listeners in their order, and opens some of them ahead. */
-  async #work(): Promise<void> {
-    for (;;) {
-      for (const arrival of this.#arrivals.slice(0, 1 + OPENED_AHEAD)) {
-        arrival.opened ??= this.#open(arrival.message);
-      }
-      const [arrival] = this.#arrivals;
-      if (!arrival) break;
-      const opened = await arrival.opened;
-      if (opened && this.#arrivals[0] === arrival) await this.#call(arrival.message);
-      if (this.#arrivals[0] === arrival) this.#arrivals.shift();
-    }
-    this.#working = undefined;
-  }
-
-  async #open(message: Received<C>): Promise<boolean> {
-    try {
-      return await this.#listeners.open(message);
-    } catch (error) {
-      if (!(error instanceof NotYet)) throw error;
-      this.#openLater(message, error.seconds);
-      return false;
-    }
-  }
-
-  #openLater(message: Received<C>, seconds: number): void {
-    if (this.#putOff.size >= PUT_OFF) return message.leave();
-    const again = () => {
-      this.#putOff.delete(message);
-      if (!message.acked) this.#take(message);
-    };
-    this.#putOff.set(message, setTimeout(again, seconds * 1000));
-  }
-
+  /** Calls the listeners, and shows the message to other tabs. */
   async #call(message: Received<C>): Promise<void> {
     if (!this.#leading || !this.#others) return this.#listeners.call(message);
     this.#shown.set(message.id, message);
@@ -379,7 +327,7 @@ export class Receiver<C = unknown> {
     const place = MessageId.parse(message.id);
     const received = new Received<C>(place, message, recipient, this.server);
     received.content = posted['content'] as C;
-    this.#take(received, Promise.resolve(true));
+    this.#arrivals.take(received, Promise.resolve(true));
   }
 
   /** Gives up with the leader: where it was sent away, this tab would be as well. */
