@@ -51,6 +51,10 @@ class Deaf:
     ) -> None:
         """Hear nothing."""
 
+    def alone(self, mailbox: str, origin: str) -> bool:
+        """Hear nothing."""
+        return False
+
     def overflowed(self, mailbox: str, overflow: Overflow) -> None:
         """Hear nothing."""
 

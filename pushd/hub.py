@@ -235,6 +235,11 @@ class Hub:
         for listener in self._listeners.get(mailbox, ()):
             self._tell(listener.acknowledged, what, origin)
 
+    def alone(self, mailbox: str, origin: str) -> bool:
+        """Tell whether a session is the only one that listens to the mailbox."""
+        listeners = self._listeners.get(mailbox, ())
+        return len(listeners) == 1 and listeners[0].session == origin
+
     def overflowed(self, mailbox: str, overflow: Overflow) -> None:
         """Hand an overflow to everyone who listens to the mailbox."""
         for listener in self._listeners.get(mailbox, ()):

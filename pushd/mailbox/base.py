@@ -152,6 +152,9 @@ class Subscriber(Protocol):
         `origin` is the session that acked, or empty.
         """
 
+    def alone(self, mailbox: str, origin: str) -> bool:
+        """Tell whether the session `origin` hears a mailbox, and nobody else does here."""
+
     def overflowed(self, mailbox: str, overflow: Overflow) -> None:
         """The full mailbox refuses deliveries; at most once a minute."""
 
@@ -226,10 +229,25 @@ class Mailboxes(Protocol):
         """Remove messages: these ids, or everything of an id's epoch up to that id.
 
         Idempotent; an id that is not there is no error. An `upto` of an older epoch
-        removes what is left of that epoch up to it, one above the tail nothing. What was
-        removed is published as `acknowledged`, with `origin`. Without `count` nobody counts
+        removes what is left of that epoch up to it, one above the tail nothing. Whoever
+        else hears the mailbox is told what was removed, as `acknowledged`, with `origin`;
+        where nobody else does, nothing is published. Without `count` nobody counts
         what is left, which is a fifth of the work. `UnknownMailbox` if the mailbox is not
         there.
+        """
+
+    def remove(
+        self,
+        mailbox: str,
+        what: Sequence[MessageId] | MessageId,
+        done: Callable[[Acknowledged | PushdError], None],
+        *,
+        origin: str = "",
+        count: bool = True,
+    ) -> None:
+        """Do as `acknowledge`, for who has no use for a future.
+
+        `done` is called once, after this returned, with what the future would be told.
         """
 
     def policy(self, mailbox: str) -> Future[bytes]:

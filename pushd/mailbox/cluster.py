@@ -191,6 +191,11 @@ class Cluster:
         for node in self._nodes.values():
             node.unsubscribe(mailbox)
 
+    def hears(self, mailbox: str) -> bool:
+        """Tell whether a mailbox's publications are heard, as far as is known."""
+        node = self._owners[slot_of(channel_of(mailbox))]
+        return node is not None and node.hears(mailbox)
+
     # --- the map -------------------------------------------------------------------------
 
     async def _keep(self) -> None:

@@ -96,6 +96,7 @@ local DONE = 7
 local FORBIDDEN = 8
 local STALE = 9
 local NEWER = 10
+local QUIET = 11
 
 local FORMAT = 1        -- the highest format of a mailbox that this release knows
 
@@ -747,23 +748,36 @@ local function publish_ack(args, first, last, upto, origin)
   call('SPUBLISH', m_key, what .. '\t' .. origin)
 end
 
--- Remove messages and say so.
+-- How many connections hear each of these channels.
+local function hearers(keys)
+  local counts = {}
+  for first = 1, #keys, MOST do
+    local last = math.min(first + MOST - 1, #keys)
+    local found = call('PUBSUB', 'SHARDNUMSUB', unpack(keys, first, last))
+    for i = first, last do counts[i] = found[2 * (i - first) + 2] end
+  end
+  return counts
+end
+
+-- Remove messages and say so, where anybody is to hear it.
 -- Header: as accept.
--- For each key: who acks; 1 to count the unread; 0 and epoch and seq up to which, or how
--- many ids and those.
--- Answers, three numbers: DONE, or MORE if there is more to remove; removed; unread, -1 if
--- not counted. They are not an array of their own: that is as dear as the removal.
+-- For each key: who acks; 1 if that is who alone hears the channel at the caller, more by 2
+-- to count the unread; 0 and epoch and seq up to which, or how many ids and those.
+-- Answers, three numbers: DONE, MORE if there is more to remove, or QUIET if it was said to
+-- nobody, for nobody but who acks hears it; removed; unread, -1 if not counted. They are not
+-- an array of their own: that is as dear as the removal.
 local function acknowledge(keys, args)
   begin_with(keys)
   limit(args)
-  local replies, n = {}, 4
+  local hearing, replies, n = hearers(keys), {}, 4
   for i, key in ipairs(keys) do
-    local origin, count = args[n], tonumber(args[n + 2])
+    local origin, how, count = args[n], tonumber(args[n + 1]), tonumber(args[n + 2])
     local last = n + 2 + (count > 0 and count or 2)
     local outcome, removed, unread = load(key), 0, -1
     if not outcome then
       settle()
       local more = false
+      outcome = DONE
       if count == 0 then
         removed, more = remove_upto(tonumber(args[last - 1]), tonumber(args[last]))
       else
@@ -771,10 +785,14 @@ local function acknowledge(keys, args)
       end
       if removed > 0 then
         relax()
-        publish_ack(args, n + 3, last, count == 0, origin)
+        if hearing[i] > how % 2 then
+          publish_ack(args, n + 3, last, count == 0, origin)
+        elseif how % 2 == 1 then
+          outcome = QUIET
+        end
       end
-      if args[n + 1] == '1' then unread = call('XLEN', m_stream) end
-      outcome = more and MORE or DONE
+      if more then outcome = MORE end
+      if how > 1 then unread = call('XLEN', m_stream) end
       save()
     end
     replies[3 * i - 2], replies[3 * i - 1], replies[3 * i] = outcome, removed, unread

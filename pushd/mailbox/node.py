@@ -180,6 +180,10 @@ class Node:
         """Stop hearing a mailbox's publications."""
         self._subscriptions.unsubscribe(mailbox)
 
+    def hears(self, mailbox: str) -> bool:
+        """Tell whether a mailbox's publications are heard, as far as is known."""
+        return self._subscriptions.hears(mailbox)
+
     def _call(
         self,
         function: str,

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from msgspec import Struct
+
 from pushd.bounds import Bound
 from pushd.errors import PushdError
 from pushd.mailbox.address import Address, StoreUrl
@@ -41,6 +43,7 @@ from pushd.mailbox.translation import (
     MORE,
     OPEN,
     POLICY,
+    QUIET,
     READ,
     SET_POLICY,
     TAILS,
@@ -71,7 +74,7 @@ class _TailCheck(NamedTuple):
     """A question for tails, which may take several calls.
 
     Attributes:
-        future: Where the answer is waited for.
+        done: Told the answer, or what went wrong.
         mailboxes: Those asked about, in order.
         wanted: How many different ones that is.
         found: The tails so far.
@@ -81,6 +84,24 @@ class _TailCheck(NamedTuple):
     mailboxes: Sequence[str]
     wanted: int
     found: dict[str, Tail]
+
+
+class _Ack(Struct, frozen=True, gc=False):
+    """An ack, which may take several calls.
+
+    Attributes:
+        done: Told the answer, or what went wrong.
+        mailbox: Of which mailbox.
+        what: What is acked.
+        origin: Who acks.
+        count: Whether to count what is left.
+    """
+
+    done: Callable[[Acknowledged | PushdError], None]
+    mailbox: str
+    what: Sequence[MessageId] | MessageId
+    origin: str
+    count: bool
 
 
 class RedisMailboxes:
@@ -111,6 +132,7 @@ class RedisMailboxes:
         header = (quota.messages, quota.bytes, quota.dedup)
         counting = (ACCEPT, OPEN, ACKNOWLEDGE, SET_POLICY, TOLD)
         self._loop = asyncio.get_running_loop()
+        self._subscriber = subscriber
         store = StoreUrl.parse(url)
         terms = Terms(
             subscriber,
@@ -268,43 +290,50 @@ class RedisMailboxes:
     ) -> asyncio.Future[Acknowledged]:
         """Remove messages; see `base.Mailboxes`."""
         future: asyncio.Future[Acknowledged] = self._loop.create_future()
-        args: list[Argument]
-        if isinstance(what, MessageId):
-            args = [origin, int(count), 0, what.epoch, what.seq]
-        else:
-            args = [origin, int(count), len(what), *map(str, what)]
-        self._acknowledge(mailbox, args, future, 0)
+        self.remove(mailbox, what, partial(settle, future), origin=origin, count=count)
         return future
 
-    def _acknowledge(
+    def remove(
         self,
         mailbox: str,
-        args: Sequence[Argument],
-        future: asyncio.Future[Acknowledged],
-        removed: int,
+        what: Sequence[MessageId] | MessageId,
+        done: Callable[[Acknowledged | PushdError], None],
+        *,
+        origin: str = "",
+        count: bool = True,
     ) -> None:
-        done = partial(self._acknowledged, mailbox, args, future, removed)
+        """Remove messages and tell `done`, without a future; see `base.Mailboxes`."""
+        self._acknowledge(_Ack(done, mailbox, what, origin, count), 0)
+
+    def _acknowledge(self, ack: _Ack, removed: int) -> None:
+        mailbox, what, origin = ack.mailbox, ack.what, ack.origin
+        alone = self._subscriber.alone(mailbox, origin) and self._primaries.hears(mailbox)
+        how = alone + 2 * ack.count
+        args: list[Argument]
+        if isinstance(what, MessageId):
+            args = [origin, how, 0, what.epoch, what.seq]
+        else:
+            args = [origin, how, len(what), *map(str, what)]
+        done = partial(self._acknowledged, ack, removed)
         self._call(ACKNOWLEDGE, [channel_of(mailbox)], args, done)
 
     def _acknowledged(
-        self,
-        mailbox: str,
-        args: Sequence[Argument],
-        future: asyncio.Future[Acknowledged],
-        removed: int,
-        answer: list[int] | PushdError,
+        self, ack: _Ack, removed: int, answer: list[int] | PushdError
     ) -> None:
         """Count what was removed, and go on where one call did not remove it all."""
         if isinstance(answer, PushdError):
-            settle(future, answer)
+            ack.done(answer)
             return
         outcome, count, unread = answer
         if outcome == MORE:
-            self._acknowledge(mailbox, args, future, removed + count)
-        elif outcome == DONE:
-            settle(future, Acknowledged(removed + count, unread))
+            self._acknowledge(ack, removed + count)
+        elif outcome in (DONE, QUIET):
+            if outcome == QUIET and not self._subscriber.alone(ack.mailbox, ack.origin):
+                # Another came meanwhile, and may have found what is gone now.
+                self._subscriber.acknowledged(ack.mailbox, ack.what, ack.origin)
+            ack.done(Acknowledged(removed + count, unread))
         else:
-            settle(future, refusal(outcome))
+            ack.done(refusal(outcome))
 
     def policy(self, mailbox: str) -> asyncio.Future[bytes]:
         """Tell the record of a mailbox's policy; see `base.Mailboxes`."""

@@ -145,6 +145,11 @@ class Subscriptions:
                 self._done(mailbox, StoreUnavailable())
             self._change(mailbox, wanted=False)
 
+    def hears(self, mailbox: str) -> bool:
+        """Tell whether a mailbox is subscribed, as far as is known."""
+        known = channel_of(mailbox).encode() in self._mailboxes
+        return known and mailbox not in self._unconfirmed
+
     def _change(self, mailbox: str, *, wanted: bool) -> None:
         self._changed[mailbox] = wanted
         if not self._scheduled:

@@ -42,6 +42,8 @@ MORE = 6
 """Answer of `acknowledge`, in front of what it removed: there is more to remove."""
 DONE = 7
 """Answer of `acknowledge`, in front of what it removed: there is no more."""
+QUIET = 11
+"""The same, but it was not published: only who acks was known to hear it."""
 STALE = 9
 """Answer of `accept`: find out who the names in the mailbox's policy are."""
 

@@ -21,10 +21,16 @@ class Heard(NamedTuple):
 
 
 class Ear:
-    """A subscriber that writes down what it hears, in order."""
+    """A subscriber that writes down what it hears, in order.
+
+    Attributes:
+        heard: What that was.
+        sessions: Who is said to listen, of any mailbox.
+    """
 
     def __init__(self) -> None:
         self.heard: list[Heard] = []
+        self.sessions: list[str] = []
 
     def published(self, mailbox: str, messages: list[StoredMessage]) -> None:
         """Note messages."""
@@ -35,6 +41,10 @@ class Ear:
     ) -> None:
         """Note an ack."""
         self.heard.append(Heard("acknowledged", mailbox, (what, origin)))
+
+    def alone(self, mailbox: str, origin: str) -> bool:
+        """Compare with those who are said to listen."""
+        return self.sessions == [origin]
 
     def overflowed(self, mailbox: str, overflow: Overflow) -> None:
         """Note an overflow."""

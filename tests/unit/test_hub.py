@@ -151,6 +151,18 @@ class Tails:
         """Not asked by a hub."""
         raise AssertionError
 
+    def remove(
+        self,
+        mailbox: str,
+        what: Sequence[MessageId] | MessageId,
+        done: Callable[[Acknowledged | PushdError], None],
+        *,
+        origin: str = "",
+        count: bool = True,
+    ) -> None:
+        """Not asked by a hub."""
+        raise AssertionError
+
     def told(self, mailbox: str, overflow: Overflow) -> None:
         """Not asked by a hub."""
         raise AssertionError
@@ -199,6 +211,20 @@ def test_everyone_who_listens_to_a_mailbox_hears_it() -> None:
         ("acknowledged", MESSAGE.id, "1"),
     ]
     assert other.told == []
+
+
+def test_a_session_is_alone_while_no_other_listens_to_its_mailbox() -> None:
+    """It need not be told what it did itself; nobody is not alone."""
+    hub = make_hub()
+    assert not hub.alone(BOB, "1")
+    one = join(hub, Recorder("1"))
+    join(hub, Recorder("3", mailbox=ALICE))
+    assert hub.alone(BOB, "1")
+    assert not hub.alone(BOB, "")
+    join(hub, Recorder("2"))
+    assert not hub.alone(BOB, "1")
+    hub.leave(one)
+    assert hub.alone(BOB, "2")
 
 
 def test_a_listener_that_fails_does_not_silence_the_others() -> None:
