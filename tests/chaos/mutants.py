@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pushd import hub
-from pushd.mailbox import checks
+from pushd.mailbox import checks, node
 from pushd.mailbox.functions import MAILBOXES
 from pushd.protocol import session
 from pushd.protocol.commands import Command
@@ -74,11 +74,21 @@ def _tail_check() -> None:
     _replace(hub.Hub, "turn", without)
 
 
+def _adoption() -> None:
+    """Hear no mailbox whose slot moved at its new primary."""
+
+    def ignore(self: object, mailbox: str, waiters: Sequence[object]) -> None:
+        pass
+
+    _replace(node.Node, "adopt", ignore)
+
+
 MUTANTS: dict[str, Callable[[], None]] = {
     "seam": _seam,
     "gate": _gate,
     "epoch": _epoch,
     "tail check": _tail_check,
+    "adoption": _adoption,
 }
 
 

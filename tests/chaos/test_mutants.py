@@ -12,6 +12,7 @@ from tests.chaos.schedule import Schedule, run
 
 SEAM = "the seam between history and live"
 OLDER = "a store that comes back older"
+MOVING = "a slot that moves, and a node is killed"
 LAGGING = "a replica in a Cluster that lags, and its primary dies"
 PUBLICATION = "a publication that is lost"
 
@@ -43,18 +44,20 @@ async def rules(mutant: str, name: str) -> set[str]:
     return set()
 
 
-async def test_without_the_tail_check_the_seam_holds() -> None:
-    """What finds the missing seam is not that the tail check is missing too."""
-    outcomes = await asyncio.gather(*[run(without("tail check", SEAM)) for _ in range(2)])
+async def test_without_the_tail_check_the_seams_hold() -> None:
+    """What finds a missing seam is not that the tail check is missing too."""
+    names = (SEAM, SEAM, MOVING)
+    outcomes = await asyncio.gather(*[run(without("tail check", name)) for name in names])
 
-    assert [outcome.complaints for outcome in outcomes] == [[], []]
+    assert [outcome.complaints for outcome in outcomes] == [[], [], []]
 
 
 async def test_mutants_are_found() -> None:
-    """Without the gate, the subscription's seam, epochs or the tail check, it is seen."""
-    gate, seam, epoch, promoted, tail = await asyncio.gather(
+    """Without the gate, a subscription's seam, epochs or the tail check, it is seen."""
+    gate, seam, moved, epoch, promoted, tail = await asyncio.gather(
         rules("gate", SEAM),
         rules("seam,tail check", SEAM),
+        rules("adoption,tail check", MOVING),
         rules("epoch", OLDER),
         rules("epoch", LAGGING),
         rules("tail check", PUBLICATION),
@@ -62,6 +65,7 @@ async def test_mutants_are_found() -> None:
 
     assert "skipped" in gate
     assert "lost" in seam
+    assert "lost" in moved
     assert {"renamed", "dishonest"} & epoch
     assert {"renamed", "dishonest"} & promoted
     assert "lost" in tail
