@@ -315,7 +315,7 @@ class Client:
             PushdError: If the server refuses, or is busy for too long.
             Unreachable: If it does not answer.
         """
-        async with self._own_policy() as own:
+        async with self._own_policy(self._own) as own:
             return await own.get()
 
     async def set_policy(
@@ -328,7 +328,7 @@ class Client:
         """Say who may write to this identity; it counts at once, at all its servers.
 
         It takes the place of what was said before. Safe to repeat, as has to be done after
-        an error, and after `move_to`.
+        an error.
 
         Args:
             default: What holds for whom neither list names.
@@ -341,13 +341,13 @@ class Client:
                 entry is neither a DID nor somebody's name.
             Unreachable: If one does not answer.
         """
-        async with self._own_policy() as own:
+        async with self._own_policy(self._own) as own:
             await own.set(Policy(default, list(allow), list(block)))
 
-    def _own_policy(self) -> OwnPolicy:
+    def _own_policy(self, servers: Sequence[str]) -> OwnPolicy:
         return OwnPolicy(
             self._key,
-            servers=self._own,
+            servers=servers,
             name=self.name,
             app=self.app,
             give_up_after=self._give_up_after,
@@ -368,27 +368,40 @@ class Client:
         """
         return await self._publish(self._own)
 
-    async def move_to(self, servers: Sequence[str]) -> None:
+    async def move_to(
+        self, servers: Sequence[str], *, policy: Policy | None = None
+    ) -> None:
         """Change the servers: others write to the new ones from now on.
 
         The contact document says so first; when that cannot be written, nothing changes.
         What is still sent to the old ones arrives: they are listened at until two hours
-        have passed and nothing is there.
+        have passed and nothing is there. Who may write is taken along, unless all may.
 
         Args:
             servers: The new ones in order of preference.
+            policy: Who may write at those that are new; None asks the preferred one of the
+                old servers, which has to answer then. Say it where that one is gone.
 
         Raises:
             BadRequest: If one of them is no URL of a server, or there is none.
             NoBucket: If this client has no hub.
             GaiaError: If the hub refuses, or cannot be reached.
+            PushdError: If the old server does not tell the policy, and nothing changed; or
+                a new one does not take it, and all else is done: set it again then.
+            Unreachable: If one of them does not answer; as above.
         """
         own = _canonical(servers)
+        fresh = [server for server in own if server not in self._own]
+        if policy is None and fresh and self._own:
+            policy = await self.policy()
         await self._publish(own)
         self._own = own
         if self._keeper is not None:
             self._servers.move_to(own)
             await self._save()
+        if fresh and policy not in (None, Policy("accept")):
+            async with self._own_policy(fresh) as there:
+                await there.set(policy)
 
     async def _publish(self, servers: Sequence[str]) -> list[str]:
         if self._publisher is None:

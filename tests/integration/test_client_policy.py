@@ -13,6 +13,7 @@ from pushd.client import (
     Policy,
     PrivateKey,
     Sender,
+    Unreachable,
 )
 from pushd.errors import BadRequest, Forbidden
 from pushd.identity.contact import PATH, make_contact
@@ -20,7 +21,7 @@ from pushd.keyfiles import create_key
 from pushd.mailbox.embedded import EmbeddedStore
 from tests.devhub import RunningHub, running_devhub
 from tests.harness import Clock, RunningServer, serving
-from tests.processes import run
+from tests.processes import free_port, run
 
 APP = "https://calendar.example"
 ALICE, BOB = "alice.id.blockstack", "bob.id.blockstack"
@@ -55,6 +56,18 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 def client(key: PrivateKey, *servers: RunningServer) -> Client:
     """Make a client of somebody at these servers."""
     return Client(key, app=APP, servers=[server.url for server in servers])
+
+
+def at_hub(key: PrivateKey, hub: RunningHub, server: RunningServer | str) -> Client:
+    """Make a client of somebody who publishes, and soon gives up."""
+    return Client(
+        key,
+        app=APP,
+        hub=hub.url,
+        servers=[server if isinstance(server, str) else server.url],
+        dev_hosts=[hub.host_port],
+        give_up_after=1.0,
+    )
 
 
 async def write(
@@ -104,6 +117,36 @@ async def test_a_policy_is_set_at_all_servers(
     for place in (server, second):
         with pytest.raises(Forbidden):
             await write(stranger, bob.did, place)
+
+
+async def test_a_policy_moves_along(
+    server: RunningServer, second: RunningServer, hub: RunningHub
+) -> None:
+    """To a server that is new; what was said there before is not touched."""
+    stranger, bob = PrivateKey.generate(), PrivateKey.generate()
+    async with at_hub(bob, hub, server) as owner:
+        await owner.set_policy("refuse")
+        await owner.move_to([second.url])
+        with pytest.raises(Forbidden):
+            await write(stranger, bob.did, second)
+        await owner.set_policy("accept")
+        await owner.move_to([second.url])
+        await write(stranger, bob.did, second)
+
+
+async def test_who_moves_from_a_server_that_is_gone_says_the_policy(
+    second: RunningServer, hub: RunningHub
+) -> None:
+    """Else nothing is moved, so that nobody who was blocked gets in by that."""
+    stranger, bob = PrivateKey.generate(), PrivateKey.generate()
+    gone = f"http://127.0.0.1:{free_port()}"
+    async with at_hub(bob, hub, gone) as owner:
+        with pytest.raises(Unreachable):
+            await owner.move_to([second.url])
+        assert owner.servers == (gone,)
+        await owner.move_to([second.url], policy=Policy("refuse"))
+        with pytest.raises(Forbidden):
+            await write(stranger, bob.did, second)
 
 
 async def test_without_a_server_there_is_no_policy() -> None:
