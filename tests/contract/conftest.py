@@ -12,10 +12,8 @@ import pytest
 
 from pushd.mailbox.base import Quota
 from pushd.mailbox.redis import RedisMailboxes
-from tests.contract.stores import Ear
+from tests.contract.stores import QUOTA, Ear
 from tests.stores import KINDS, Cluster, Sentinels, Server, Store, missing
-
-QUOTA = Quota(messages=100_000, bytes=64 * 1024 * 1024, dedup=3600)
 
 
 class Connect(Protocol):

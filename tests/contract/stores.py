@@ -1,15 +1,23 @@
 """What the tests of mailboxes deliver and hear, and how they wait."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from pushd.mailbox.base import Entry, Mailboxes
+from pushd.errors import StoreUnavailable
+from pushd.mailbox.base import Entry, Mailboxes, Quota, Stored
+from pushd.mailbox.checks import Durability
+from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
 from pushd.protocol.messages import From, Overflow, StoredMessage, message_body
 
 ALICE = "did:btc-addr:1AqzjNiKLo7gVw6dXXiUmKLg4yCRWm1Zzz"
 CAROL = "did:btc-addr:1CqzjNiKLo7gVw6dXXiUmKLg4yCRWm1Zzz"
+QUOTA = Quota(messages=100_000, bytes=64 * 1024 * 1024, dedup=3600)
+"""More than a test fills."""
+PATIENCE = 30
+"""Seconds after which a store that was harmed will not do any more."""
 
 
 class Heard(NamedTuple):
@@ -99,6 +107,35 @@ async def unread(mailboxes: Mailboxes, mailbox: str) -> list[MessageId]:
         ids += [message.id for message in page.messages]
         if page.complete:
             return ids
+
+
+@asynccontextmanager
+async def mailboxes_at(
+    url: str, ear: Ear, mailbox: str, durability: Durability = "fsync"
+) -> AsyncIterator[RedisMailboxes]:
+    """Connect to a store, open a mailbox there, and listen to it."""
+    mailboxes = RedisMailboxes(url, subscriber=ear, quota=QUOTA, durability=durability)
+    await mailboxes.start()
+    try:
+        await mailboxes.open(mailbox, create=True)
+        await mailboxes.subscribe(mailbox)
+        yield mailboxes
+    finally:
+        await mailboxes.close()
+
+
+async def accepted(mailboxes: Mailboxes, mailbox: str, payload: str) -> MessageId:
+    """Deliver with a key until it is accepted, as a sender would."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                delivery = entry(mailbox, payload, key=payload)
+                [result] = await mailboxes.accept([delivery])
+            except StoreUnavailable:
+                await asyncio.sleep(0.02)
+            else:
+                assert isinstance(result, Stored), result
+                return result.id
 
 
 async def until(condition: Callable[[], Awaitable[bool] | bool]) -> None:

@@ -8,8 +8,8 @@ import pytest
 from pushd.mailbox.base import Quota, Stored
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
-from tests.contract.conftest import QUOTA, Connect
-from tests.contract.stores import ALICE, CAROL, entry, unread, until
+from tests.contract.conftest import Connect
+from tests.contract.stores import ALICE, CAROL, QUOTA, entry, unread, until
 from tests.stores import Server
 
 

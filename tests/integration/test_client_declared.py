@@ -6,18 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from pushd.client import Client, Incoming, PrivateKey, StreamClosed
-from tests.devhub import RunningHub, running_devhub
+from tests.devhub import RunningHub
 from tests.harness import RunningServer, serving
 
 APP = "https://calendar.example"
 ALICE, BOB = "alice.id.blockstack", "bob.id.blockstack"
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[RunningHub]:
-    """Run a hub."""
-    with running_devhub() as running:
-        yield running
 
 
 @pytest.fixture

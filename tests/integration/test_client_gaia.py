@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -107,13 +107,6 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 def port_of(hub: RunningHub) -> int:
     """Return the port of a hub."""
     return int(hub.host_port.rpartition(":")[2])
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[RunningHub]:
-    """Run a hub as the public one was set up; everybody has a bucket of their own."""
-    with running_devhub() as running:
-        yield running
 
 
 @pytest.fixture

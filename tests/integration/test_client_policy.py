@@ -19,20 +19,13 @@ from pushd.errors import BadRequest, Forbidden
 from pushd.identity.contact import PATH, make_contact
 from pushd.keyfiles import create_key
 from pushd.mailbox.embedded import EmbeddedStore
-from tests.devhub import RunningHub, running_devhub
+from tests.devhub import RunningHub
 from tests.harness import Clock, RunningServer, serving
 from tests.processes import free_port, run
 
 APP = "https://calendar.example"
 ALICE, BOB = "alice.id.blockstack", "bob.id.blockstack"
 OPEN = Policy("accept")
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[RunningHub]:
-    """Run a hub."""
-    with running_devhub() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """The development hub over real HTTP: each call as the real hub was seen to answer it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,20 +15,6 @@ from tests.devhub import (
     error,
     running_devhub,
 )
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[RunningHub]:
-    """Run a hub with the limits of the real one."""
-    with running_devhub() as running:
-        yield running
-
-
-@pytest.fixture
-def bucket(hub: RunningHub) -> Bucket:
-    """Return a new, empty bucket."""
-    return Bucket(hub)
-
 
 # --- every call ----------------------------------------------------------------------
 

@@ -10,26 +10,10 @@ import pytest
 from tests.devhub import (
     HELLO,
     Bucket,
-    RunningHub,
     bucket_of,
     error,
-    running_devhub,
 )
 from tests.harness import exchange
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[RunningHub]:
-    """Run a hub with the limits of the real one."""
-    with running_devhub() as running:
-        yield running
-
-
-@pytest.fixture
-def bucket(hub: RunningHub) -> Bucket:
-    """Return a new, empty bucket."""
-    return Bucket(hub)
-
 
 # --- what is refused -----------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Who may do what on the development hub: tokens, scopes and revocation."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,24 +14,9 @@ from pushd.identity.keys import PrivateKey, address
 from tests.devhub import (
     Bucket,
     Claims,
-    RunningHub,
     bucket_of,
     error,
-    running_devhub,
 )
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[RunningHub]:
-    """Run a hub with the limits of the real one."""
-    with running_devhub() as running:
-        yield running
-
-
-@pytest.fixture
-def bucket(hub: RunningHub) -> Bucket:
-    """Return a new, empty bucket."""
-    return Bucket(hub)
 
 
 def scopes(*entries: tuple[str, str]) -> Claims:

@@ -14,7 +14,7 @@ from pushd import app as composition
 from pushd.identity.keys import PrivateKey
 from pushd.identity.tokens import digest_of
 from pushd.resolvers.compose import make_directory
-from tests.devhub import RunningHub, running_devhub
+from tests.devhub import RunningHub
 from tests.harness import Clock, Person, RunningServer, serving
 from tests.talking import connected, listening
 
@@ -77,13 +77,6 @@ class Town:
 ACCEPTED = (202, "accepted")
 FORBIDDEN = (403, "forbidden")
 UNKNOWN = (404, "unknown_mailbox")
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[RunningHub]:
-    """Run a hub."""
-    with running_devhub() as running:
-        yield running
 
 
 def town_of(

@@ -4,22 +4,19 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from pushd.errors import ConfigurationError, PushdError, StoreUnavailable
-from pushd.mailbox.base import Quota, Stored
-from pushd.mailbox.checks import Durability
+from pushd.mailbox.base import Stored
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.mailbox.translation import channel_of, slot_of
 from pushd.protocol.ids import MessageId
-from tests.contract.stores import Ear, entry, unread, until
-from tests.processes import PATIENCE, free_port
+from tests.contract.stores import QUOTA, Ear, accepted, entry, mailboxes_at, unread, until
+from tests.processes import free_port
 from tests.stores import Cluster, Server, certificate
 
-QUOTA = Quota(messages=100_000, bytes=64 * 1024 * 1024, dedup=3600)
 NAMES = [f"did:test:{number}" for number in range(60)]
 BOB = NAMES[0]
 SLOT = slot_of(channel_of(BOB))
@@ -41,40 +38,11 @@ def ear() -> Ear:
     return Ear()
 
 
-@asynccontextmanager
-async def connected(
-    url: str, ear: Ear, durability: Durability = "fsync"
-) -> AsyncIterator[RedisMailboxes]:
-    """Make mailboxes, Bob's among them, and listen to it."""
-    mailboxes = RedisMailboxes(url, subscriber=ear, quota=QUOTA, durability=durability)
-    await mailboxes.start()
-    try:
-        await mailboxes.open(BOB, create=True)
-        await mailboxes.subscribe(BOB)
-        yield mailboxes
-    finally:
-        await mailboxes.close()
-
-
 @pytest.fixture
 async def mailboxes(cluster: Cluster, ear: Ear) -> AsyncIterator[RedisMailboxes]:
     """Connect to the Cluster."""
-    async with connected(cluster.url, ear) as mailboxes:
+    async with mailboxes_at(cluster.url, ear, BOB) as mailboxes:
         yield mailboxes
-
-
-async def accepted(mailboxes: RedisMailboxes, mailbox: str, payload: str) -> MessageId:
-    """Deliver with a key until it is accepted, as a sender would."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            try:
-                delivery = entry(mailbox, payload, key=payload)
-                [result] = await mailboxes.accept([delivery])
-            except StoreUnavailable:
-                await asyncio.sleep(0.02)
-            else:
-                assert isinstance(result, Stored), result
-                return result.id
 
 
 async def everyone(mailboxes: RedisMailboxes) -> None:
@@ -139,7 +107,7 @@ async def test_one_that_only_listens_goes_along(
     monkeypatch.setattr("pushd.mailbox.cluster.LOOK_SECONDS", 600.0)
     monkeypatch.setattr("pushd.mailbox.subscriptions.TICK_SECONDS", 600.0)
     quiet = Ear()
-    async with connected(cluster.url, quiet):
+    async with mailboxes_at(cluster.url, quiet, BOB):
         target = another(cluster, cluster.owner(SLOT))
         await asyncio.to_thread(cluster.move, SLOT, target)
         await until(lambda: [BOB] in [heard.details for heard in quiet.heard])
@@ -225,7 +193,7 @@ async def test_a_primary_is_replaced(ear: Ear) -> None:
         tempfile.TemporaryDirectory(prefix="pushd-") as directory,
         Cluster("valkey", Path(directory), replicas=1) as cluster,
     ):
-        async with connected(cluster.url, ear, "replicated") as mailboxes:
+        async with mailboxes_at(cluster.url, ear, BOB, "replicated") as mailboxes:
             ids = [await accepted(mailboxes, BOB, f"first-{n}") for n in range(5)]
             await replace(cluster, lambda: cluster.failover(cluster.owner(SLOT)))
             ids += [await accepted(mailboxes, BOB, f"second-{n}") for n in range(5)]
@@ -260,7 +228,7 @@ async def test_tls_and_users(ear: Ear) -> None:
             for server in cluster.servers:
                 server.ask("ACL", "SETUSER", "app", *rules)
             url = cluster.url.replace("//", "//app:secret@") + f"?ssl_ca_certs={own}"
-            async with connected(url, ear) as mailboxes:
+            async with mailboxes_at(url, ear, BOB) as mailboxes:
                 await everyone(mailboxes)
                 results = await mailboxes.accept([entry(name) for name in NAMES])
                 assert all(isinstance(result, Stored) for result in results)

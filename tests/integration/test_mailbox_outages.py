@@ -12,15 +12,14 @@ import pytest
 from pushd.bounds import STORE_CALLS, Bound
 from pushd.errors import Overloaded, PushdError, StoreUnavailable
 from pushd.mailbox import coalesce, link, subscriptions
-from pushd.mailbox.base import Acknowledged, Quota, Stored
+from pushd.mailbox.base import Acknowledged, Stored
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import StoredMessage
-from tests.contract.stores import Ear, entry, unread, until
+from tests.contract.stores import QUOTA, Ear, accepted, entry, unread, until
 from tests.stores import Server
 
 BOB = "did:test:bob"
-QUOTA = Quota(messages=100_000, bytes=64 * 1024 * 1024, dedup=3600)
 
 
 @pytest.fixture
@@ -70,19 +69,6 @@ def made(url: str, ear: Ear, waiting: Bound | None = None) -> RedisMailboxes:
     )
 
 
-async def accepted(mailboxes: RedisMailboxes, payload: str) -> MessageId:
-    """Deliver with a key until it is accepted, as a sender would."""
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                [result] = await mailboxes.accept([entry(BOB, payload, key=payload)])
-            except StoreUnavailable:
-                await asyncio.sleep(0.01)
-            else:
-                assert isinstance(result, Stored)
-                return result.id
-
-
 async def test_a_store_that_is_not_there_yet(stopped: Server, ear: Ear) -> None:
     """The server starts, is not ready, refuses for a while, and then serves."""
     mailboxes = made(stopped.url, ear)
@@ -96,7 +82,7 @@ async def test_a_store_that_is_not_there_yet(stopped: Server, ear: Ear) -> None:
     await until(lambda: mailboxes.ready() is None)
     await mailboxes.subscribe(BOB)
     await mailboxes.open(BOB, create=True)
-    id = await accepted(mailboxes, "hello")
+    id = await accepted(mailboxes, BOB, "hello")
     await until(lambda: ear.messages(BOB) == [id])
     await mailboxes.close()
 
@@ -120,7 +106,7 @@ async def test_everything_accepted_survives_crashes(
 
     async def deliver(sender: int) -> None:
         for number in range(200):
-            id = await accepted(mailboxes, f"{sender}/{number}")
+            id = await accepted(mailboxes, BOB, f"{sender}/{number}")
             ids.append(id)
 
     async def crash() -> None:
@@ -141,11 +127,11 @@ async def test_the_subscriber_is_told_of_an_interruption(
     """After the store was away, everything is subscribed again, and then compared."""
     names = [f"did:test:{n}" for n in range(600)]
     await asyncio.gather(*[mailboxes.subscribe(name) for name in [BOB, *names]])
-    first = await accepted(mailboxes, "one")
+    first = await accepted(mailboxes, BOB, "one")
     await until(lambda: first in ear.messages(BOB))
     await asyncio.to_thread(server.restart)
     await until(lambda: "interrupted" in ear.what())
-    second = await accepted(mailboxes, "two")
+    second = await accepted(mailboxes, BOB, "two")
     await until(lambda: second in ear.messages(BOB))
     assert ear.what() == ["published", "interrupted", "published"]
     assert second.epoch > first.epoch
@@ -176,7 +162,7 @@ async def test_a_store_that_hangs_is_given_up(
     assert mailboxes.ready() is not None
     os.kill(server.pid, signal.SIGCONT)
     await until(lambda: mailboxes.ready() is None)
-    await accepted(mailboxes, "hung")
+    await accepted(mailboxes, BOB, "hung")
     assert len(await unread(mailboxes, BOB)) == 1
 
 
@@ -186,7 +172,7 @@ async def test_a_lost_library_is_loaded_again(
     """A store that forgot the functions gets them at the next connection."""
     with server.client() as client:
         client.function_flush()
-    await accepted(mailboxes, "hello")
+    await accepted(mailboxes, BOB, "hello")
     assert mailboxes.ready() is None
 
 
@@ -201,14 +187,14 @@ async def test_a_demoted_store_takes_nothing(
         await until(lambda: "replica" in str(mailboxes.ready()))
         client.replicaof("NO", "ONE")
     await until(lambda: mailboxes.ready() is None)
-    await accepted(mailboxes, "hello")
+    await accepted(mailboxes, BOB, "hello")
 
 
 async def test_a_full_store_can_be_emptied(
     server: Server, mailboxes: RedisMailboxes
 ) -> None:
     """Out of memory, nothing is accepted, but all is read and acked."""
-    id = await accepted(mailboxes, "hello")
+    id = await accepted(mailboxes, BOB, "hello")
     with server.client() as client:
         client.config_set("maxmemory", "1mb")
         with pytest.raises(StoreUnavailable):
@@ -217,7 +203,7 @@ async def test_a_full_store_can_be_emptied(
         assert await unread(mailboxes, BOB) == [id]
         assert await mailboxes.acknowledge(BOB, id) == Acknowledged(1, 0)
         client.config_set("maxmemory", "0")
-    await accepted(mailboxes, "again")
+    await accepted(mailboxes, BOB, "again")
 
 
 async def test_waiting_calls_are_limited(
@@ -264,7 +250,7 @@ async def test_an_exploding_subscriber_harms_nobody(
         await mailboxes.subscribe(name)
     await mailboxes.accept([entry(BOB), entry("did:test:carol"), entry(BOB)])
     await until(lambda: len(ear.messages(BOB) + ear.messages("did:test:carol")) == 3)
-    await accepted(mailboxes, "later")
+    await accepted(mailboxes, BOB, "later")
     await until(lambda: len(ear.messages(BOB)) == 3)
     assert "interrupted" not in ear.what()
     assert "planted" in caplog.text
@@ -376,7 +362,7 @@ async def test_silent_publications_are_noticed(
         await until(lambda: mailboxes.ready() is not None)
         await until(lambda: "interrupted" in ear.what())
         assert mailboxes.ready() is None
-        id = await accepted(mailboxes, "hello")
+        id = await accepted(mailboxes, BOB, "hello")
         await until(lambda: ear.messages(BOB) == [id])
         await mailboxes.close()
         await proxy.close()

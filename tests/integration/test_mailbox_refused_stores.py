@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +30,26 @@ def running(kind: str = "valkey", **options: str) -> Iterator[Server]:
         Server(kind, Path(directory), **options) as server,
     ):
         yield server
+
+
+def as_user(
+    server: Server,
+    *,
+    commands: Sequence[str] = ("+@all",),
+    keys: Sequence[str] = ("*",),
+    channels: Sequence[str] = ("*",),
+) -> str:
+    """Make a user who may do no more than this; return the URL for it."""
+    with server.client() as client:
+        client.acl_setuser(
+            "pushd",
+            enabled=True,
+            nopass=True,
+            commands=commands,
+            keys=keys,
+            channels=channels,
+        )
+    return server.url.replace("unix://", "unix://pushd:x@")
 
 
 def made(url: str, durability: Durability = "fsync") -> RedisMailboxes:
@@ -85,16 +105,7 @@ async def test_a_store_that_answers_before_the_disk(policy: str) -> None:
 async def test_a_store_that_does_not_show_its_settings() -> None:
     """What cannot be checked is not promised."""
     with running() as server:
-        with server.client() as client:
-            client.acl_setuser(
-                "pushd",
-                enabled=True,
-                nopass=True,
-                commands=["+@all", "-config"],
-                keys=["*"],
-                channels=["*"],
-            )
-        url = server.url.replace("unix://", "unix://pushd:x@")
+        url = as_user(server, commands=["+@all", "-config"])
         assert "permit CONFIG GET" in await refusal(url)
         await serves(url, "memory")
 
@@ -102,32 +113,14 @@ async def test_a_store_that_does_not_show_its_settings() -> None:
 async def test_a_user_who_may_not_load_functions() -> None:
     """The store's own words tell what it does not permit."""
     with running() as server:
-        with server.client() as client:
-            client.acl_setuser(
-                "pushd",
-                enabled=True,
-                nopass=True,
-                commands=["+@all", "-function"],
-                keys=["*"],
-                channels=["*"],
-            )
-        url = server.url.replace("unix://", "unix://pushd:x@")
+        url = as_user(server, commands=["+@all", "-function"])
         assert "does not permit" in await refusal(url)
 
 
 async def test_a_user_who_may_not_publish() -> None:
     """What the functions do is tried, before a message depends on it."""
     with running() as server:
-        with server.client() as client:
-            client.acl_setuser(
-                "pushd",
-                enabled=True,
-                nopass=True,
-                commands=["+@all"],
-                keys=["pushd:*"],
-                channels=["others:*"],
-            )
-        url = server.url.replace("unix://", "unix://pushd:x@")
+        url = as_user(server, keys=["pushd:*"], channels=["others:*"])
         assert "channels pushd:*" in await refusal(url)
         with server.client() as client:
             client.execute_command("ACL", "SETUSER", "pushd", "&pushd:*")

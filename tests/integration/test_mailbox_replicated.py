@@ -12,16 +12,15 @@ import pytest
 
 from pushd.errors import StoreUnavailable
 from pushd.mailbox import replicate, subscriptions
-from pushd.mailbox.base import Opened, Quota, Stored
+from pushd.mailbox.base import Opened, Stored
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START
-from tests.contract.stores import Ear, entry, until
+from tests.contract.stores import QUOTA, Ear, entry, until
 from tests.harness import Person, serving
 from tests.processes import PATIENCE, free_port, wait_until
 from tests.stores import KINDS, Server, eventually, missing
 
 BOB, CAROL = "did:test:bob", "did:test:carol"
-QUOTA = Quota(messages=100_000, bytes=64 * 1024 * 1024, dedup=3600)
 
 T = TypeVar("T")
 Make = Callable[[], Awaitable[RedisMailboxes]]

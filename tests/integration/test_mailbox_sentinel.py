@@ -3,8 +3,7 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx2
@@ -13,48 +12,17 @@ import pytest
 from pushd.errors import ConfigurationError, StoreUnavailable
 from pushd.mailbox import coalesce, link, sentinel
 from pushd.mailbox.address import StoreUrl
-from pushd.mailbox.base import Quota, Stored
 from pushd.mailbox.checks import Durability
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.mailbox.sentinel import Sentinels as Asked
-from pushd.protocol.ids import MessageId
-from tests.contract.stores import Ear, entry, unread, until
+from tests.contract.stores import QUOTA, Ear, accepted, entry, mailboxes_at, unread, until
 from tests.harness import Person, RunningServer, serving
 from tests.stores import Sentinel, Sentinels, Server
 from tests.talking import Stream, listening
 
 BOB = "did:test:bob"
-QUOTA = Quota(messages=100_000, bytes=64 * 1024 * 1024, dedup=3600)
 FUTURE = 2**52
 """An epoch that no clock of today opens."""
-
-
-@asynccontextmanager
-async def connected(
-    url: str, ear: Ear, durability: Durability = "fsync"
-) -> AsyncIterator[RedisMailboxes]:
-    """Make mailboxes, Bob's among them, and listen to it."""
-    mailboxes = RedisMailboxes(url, subscriber=ear, quota=QUOTA, durability=durability)
-    await mailboxes.start()
-    try:
-        await mailboxes.open(BOB, create=True)
-        await mailboxes.subscribe(BOB)
-        yield mailboxes
-    finally:
-        await mailboxes.close()
-
-
-async def accepted(mailboxes: RedisMailboxes, payload: str) -> MessageId:
-    """Deliver with a key until it is accepted, as a sender would."""
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                [result] = await mailboxes.accept([entry(BOB, payload, key=payload)])
-            except StoreUnavailable:
-                await asyncio.sleep(0.02)
-            else:
-                assert isinstance(result, Stored)
-                return result.id
 
 
 async def test_a_switch_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,15 +32,15 @@ async def test_a_switch_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryDirectory(prefix="pushd-") as directory:
         place = Path(directory)
         with Sentinels("valkey", place, down_after=1.0) as group:
-            async with connected(group.url, ear) as mailboxes:
-                first = await accepted(mailboxes, "one")
+            async with mailboxes_at(group.url, ear, BOB) as mailboxes:
+                first = await accepted(mailboxes, BOB, "one")
                 await asyncio.to_thread(group.failover)
-                second = await accepted(mailboxes, "two")
+                second = await accepted(mailboxes, BOB, "two")
                 await until(lambda: second in ear.messages(BOB))
                 assert ear.what() == ["published", "interrupted", "published"]
                 stopped = group.primary()
                 await asyncio.to_thread(group.await_failover, stopped.pause)
-                third = await accepted(mailboxes, "three")
+                third = await accepted(mailboxes, BOB, "three")
                 await until(lambda: third in ear.messages(BOB))
                 assert first.epoch < second.epoch < third.epoch
                 assert [first, second, third] == await unread(mailboxes, BOB)
@@ -100,13 +68,13 @@ async def test_nobody_goes_on_connecting_to_the_former_primary(
         tempfile.TemporaryDirectory(prefix="pushd-") as directory,
         Sentinels("valkey", Path(directory), replicas=2, down_after=30.0) as group,
     ):
-        async with connected(group.url, ear, durability) as mailboxes:
+        async with mailboxes_at(group.url, ear, BOB, durability) as mailboxes:
             stopped = group.primary()
             stopped.pause()
             with pytest.raises(StoreUnavailable):
                 await mailboxes.accept([entry(BOB, "one", key="one")])
             await asyncio.to_thread(group.await_failover, group.promote)
-            id = await accepted(mailboxes, "two")
+            id = await accepted(mailboxes, BOB, "two")
             await until(lambda: id in ear.messages(BOB) and mailboxes.ready() is None)
         stopped.resume()
 
@@ -121,10 +89,10 @@ async def test_one_connection_that_finds_a_replica_moves_them_all(
         tempfile.TemporaryDirectory(prefix="pushd-") as directory,
         Sentinels("valkey", Path(directory)) as group,
     ):
-        async with connected(group.url, ear, "replicated") as mailboxes:
-            await accepted(mailboxes, "one")
+        async with mailboxes_at(group.url, ear, BOB, "replicated") as mailboxes:
+            await accepted(mailboxes, BOB, "one")
             await asyncio.to_thread(group.failover)
-            id = await accepted(mailboxes, "two")
+            id = await accepted(mailboxes, BOB, "two")
             await until(lambda: id in ear.messages(BOB) and mailboxes.ready() is None)
 
 
@@ -267,8 +235,8 @@ async def test_the_store_and_the_sentinels_know_different_users() -> None:
             sentinel.ask("ACL", "SETUSER", "default", "off")
         url = group.url.replace("//", "//app:one@")
         url += "?sentinel_username=watch&sentinel_password=two"
-        async with connected(url, Ear()) as mailboxes:
-            id = await accepted(mailboxes, "hello")
+        async with mailboxes_at(url, Ear(), BOB) as mailboxes:
+            id = await accepted(mailboxes, BOB, "hello")
             assert [id] == await unread(mailboxes, BOB)
         for password in ("one", "two"):
             wrong = url.replace(password, "sesame")

@@ -14,7 +14,7 @@ from pushd.identity.contact import PATH, make_contact
 from pushd.identity.keys import PrivateKey
 from pushd.names import TOGETHER
 from pushd.resolvers.compose import make_directory
-from tests.devhub import RunningHub, running_devhub
+from tests.devhub import RunningHub
 from tests.harness import Clock, Person, RunningServer, bearer, exchange, serving
 from tests.talking import connected, listening
 
@@ -82,13 +82,6 @@ class World:
     def unread(self, owner: Person, **claims: Any) -> httpx2.Response:
         """Read somebody's mailbox."""
         return self.get("/v1/messages", owner.receive(**claims))
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[RunningHub]:
-    """Run a hub."""
-    with running_devhub() as running:
-        yield running
 
 
 def world_of(

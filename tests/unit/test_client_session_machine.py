@@ -4,8 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import Phase as Step
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -19,22 +18,11 @@ from pushd.protocol.client import ClientSession
 from pushd.protocol.ids import Cursor, MessageId
 from pushd.protocol.ledger import Ledger, Owed, Progress
 from pushd.protocol.messages import Ack
+from tests.unit import machines
 from tests.unit.client_world import World
 
-SETTINGS = settings(
-    max_examples=150,
-    stateful_step_count=50,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-HUNT = settings(
-    SETTINGS,
-    max_examples=2000,
-    derandomize=True,
-    database=None,
-    phases=[Step.generate],  # one counterexample is proof enough, it need not be small
-    report_multiple_bugs=False,
-)
+SETTINGS = settings(machines.SETTINGS, stateful_step_count=50)
+HUNT = settings(machines.HUNT, stateful_step_count=50)
 
 OUTCOMES = st.sampled_from(["handled", "handled", "handled", "failed", "held"])
 COUNT = st.integers(0, 3)

@@ -10,8 +10,9 @@ from pushd.protocol.events import EventSession, event, messages_event
 from pushd.protocol.ids import Cursor, MessageId
 from pushd.protocol.messages import CaughtUp, Closing, Expiring, Pong, Read, Welcome
 from pushd.protocol.session import ServerSession, State
+from tests.unit.machines import HUNT, SETTINGS
 from tests.unit.session_world import BOB, NOW, TERMS, World, stored
-from tests.unit.test_session_machine import HUNT, SETTINGS, LossyBus, PerfectBus
+from tests.unit.test_session_machine import LossyBus, PerfectBus
 
 E1 = 100
 

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -18,6 +17,7 @@ from hypothesis.stateful import (
 
 from pushd.errors import ResolverUnavailable, Unproven
 from pushd.resolvers.cache import Cache, Outdated, _Entry
+from tests.unit.machines import HUNT, SETTINGS
 from tests.unit.places import NOW, Clock
 
 Answer = str | Exception
@@ -368,22 +368,6 @@ class Unretrieved(Cache[str, str]):
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
-
-
-SETTINGS = settings(
-    max_examples=150,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-HUNT = settings(
-    SETTINGS,
-    max_examples=2000,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate],  # one counterexample is proof enough, it need not be small
-    report_multiple_bugs=False,
-)
 
 
 def test_no_interleaving_breaks_a_promise() -> None:

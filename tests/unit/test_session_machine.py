@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -20,22 +19,8 @@ from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow, StoredMessage
 from pushd.protocol.reads import Reads
 from pushd.protocol.session import ServerSession, State
+from tests.unit.machines import HUNT, SETTINGS
 from tests.unit.session_world import NOW, World
-
-SETTINGS = settings(
-    max_examples=150,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-HUNT = settings(
-    SETTINGS,
-    max_examples=2000,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate],  # one counterexample is proof enough, it need not be small
-    report_multiple_bugs=False,
-)
 
 
 class PerfectBus(RuleBasedStateMachine):
