@@ -472,6 +472,13 @@ def messages_frame(messages: Sequence[StoredMessage], cursor: object) -> bytes:
     )
 
 
+def message_frame(message: StoredMessage) -> bytes:
+    """Encode a `messages` frame around one message whose own id is the cursor after it."""
+    json = message.json
+    id = json[7 : json.index(b'"', 7)]  # behind `{"id":"`
+    return b'{"type":"messages","messages":[%b],"cursor":"%b"}' % (json, id)
+
+
 def frames_of(messages: Sequence[StoredMessage]) -> list[Sequence[StoredMessage]]:
     """Cut messages into frames: at most 100 each, and below the size of a frame."""
     if len(messages) == 1 or _fit(messages):  # as almost always

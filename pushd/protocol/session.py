@@ -243,6 +243,21 @@ class ServerSession:
         self.state = State.OPENING
         return [Authenticate(None if hello.token is UNSET else hello.token)]
 
+    def acks(self, frame: Ack) -> Sequence[MessageId] | MessageId | None:
+        """Tell what an ack removes, if that is all there is to do about it: almost always.
+
+        The window is open for what it names then. If None, nothing has changed, and
+        `received` decides.
+
+        Raises:
+            BadRequest: If it names nothing; nothing has changed.
+        """
+        if self.state is not State.LIVE:
+            return None
+        what = ack_of(frame.ids, frame.upto)
+        self._seen(what if isinstance(what, MessageId) else max(what))
+        return what
+
     def _ack(self, frame: Ack) -> Commands:
         what = ack_of(frame.ids, frame.upto)
         highest = what if isinstance(what, MessageId) else max(what)
@@ -431,6 +446,30 @@ class ServerSession:
         ]
 
     # --- what happens in the mailbox -------------------------------------------------
+
+    def takes(self, id: MessageId) -> bool:
+        """Tell whether the one message just published is to be sent as it is, and now.
+
+        That is almost always so, and no commands are made for it: it counts as sent. If
+        not, nothing has changed, and `published` decides.
+        """
+        position = self.position
+        if (
+            self.state is not State.LIVE
+            or id.seq != position.seq + 1
+            or id.epoch != position.epoch
+            or self._reads
+            or self._blocked_since
+        ):
+            return False
+        if self._unseen is None:
+            self._unseen = [id]
+        elif len(self._unseen) < self.window:
+            self._unseen.append(id)
+        else:
+            return False
+        self.position = id
+        return True
 
     def published(self, messages: Sequence[StoredMessage]) -> Commands:
         """Take messages as they were accepted, in order."""

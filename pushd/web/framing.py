@@ -23,6 +23,11 @@ WHOLE_TEXT = FINAL | TEXT
 MAX_CONTROL = 125
 """Bytes of the largest payload of a control frame (5.5)."""
 
+SHORTEST = 2 + 4
+"""Bytes of a client's frame without payload: two of header, four of mask."""
+LONGEST_SHORT = SHORTEST + MAX_CONTROL
+"""Bytes of a client's longest frame with so short a header."""
+
 PROTOCOL_ERROR = 1002
 UNSUPPORTED = 1003
 NO_STATUS = 1005

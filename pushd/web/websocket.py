@@ -26,7 +26,7 @@ for `max_controls` control frames a second. A length is only believed once it is
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from time import monotonic, time
 from typing import Any, ClassVar, cast
@@ -80,7 +80,6 @@ class WebSocket(asyncio.Protocol):
         "_controls",
         "_fragments",
         "_need",
-        "_outbox",
         "_paused",
         "_pong",
         "_server",
@@ -120,7 +119,6 @@ class WebSocket(asyncio.Protocol):
         self._need = 0  # bytes of it without which there is no use in looking again
         self._fragments: Fragments | None = None
         self._controls = 0.0  # when the control frames so far will have been paid for
-        self._outbox: list[bytes] | None = None  # what leaves at the end of this tick
         self._paused = False
         self._pong: bytes | None = None  # what to answer once the peer reads again
 
@@ -178,13 +176,15 @@ class WebSocket(asyncio.Protocol):
     def send_text(self, payload: bytes) -> None:
         """Send a text message; unless OPEN, nothing is sent."""
         if self.state is OPEN:
-            self._send(framing.TEXT, payload)
+            self.transport.write(framing.prefix(framing.TEXT, len(payload)) + payload)
 
-    def send_texts(self, payloads: Iterable[bytes]) -> None:
-        """Send text messages; unless OPEN, nothing is sent."""
+    def send_texts(self, payloads: Sequence[bytes]) -> None:
+        """Send text messages in one write; unless OPEN, nothing is sent."""
         if self.state is OPEN:
+            frames: list[bytes] = []
             for payload in payloads:
-                self._send(framing.TEXT, payload)
+                frames += (framing.prefix(framing.TEXT, len(payload)), payload)
+            self.transport.write(b"".join(frames))
 
     def ping(self) -> None:
         """Ask the peer for a sign of life, which will show in `heard`."""
@@ -215,7 +215,6 @@ class WebSocket(asyncio.Protocol):
     def abort(self) -> None:
         """Drop the connection as it is."""
         self.state = CLOSED
-        self._outbox = None
         self.transport.abort()
 
     def pause_reading(self) -> None:
@@ -229,8 +228,7 @@ class WebSocket(asyncio.Protocol):
     @property
     def unsent(self) -> int:
         """Bytes that wait for the peer to take them."""
-        outbox = self._outbox or ()
-        return self.transport.get_write_buffer_size() + sum(map(len, outbox))
+        return self.transport.get_write_buffer_size()
 
     def overdue(self, now: float) -> bool:
         """Abort a connection whose close takes longer than `close_timeout`.
@@ -280,6 +278,18 @@ class WebSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read the request, which comes whole, and after it frames, which may not."""
         self.heard = time()
+        if (  # one short text, and nothing else, as almost always
+            framing.SHORTEST <= len(data) <= framing.LONGEST_SHORT
+            and data[0] == framing.WHOLE_TEXT
+            and data[1] - framing.MASKED == len(data) - framing.SHORTEST
+            and self._buffer is None
+            and self._fragments is None
+            and self.state is OPEN
+        ):
+            payload = apply_mask(data[6:], data[2:6])
+            if payload.isascii():
+                self.text(payload)
+                return
         if self.state is CONNECTING:
             self._shake_hands(handshake.parse_request(data))
             return
@@ -296,7 +306,6 @@ class WebSocket(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Close our side too, once what waits is sent or the close is `overdue`."""
-        self._flush()
         self.state = CLOSED
         self._closing_since = self._closing_since or time()
 
@@ -318,7 +327,7 @@ class WebSocket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything."""
         self.state = CLOSED
-        self._buffer = self._fragments = self._pong = self._outbox = None
+        self._buffer = self._fragments = self._pong = None
         self._closing_since = None
         connections: set[Any] = self._server.connections
         if self in connections:
@@ -437,24 +446,8 @@ class WebSocket(asyncio.Protocol):
     # --- writing ---------------------------------------------------------------------
 
     def _send(self, opcode: int, payload: bytes) -> None:
-        """Let a frame leave, together with whatever else this tick of the loop brings.
-
-        The transport makes a system call of every write, which costs more than all else
-        that is done for a frame.
-        """
-        if self._outbox is None:
-            self._outbox = []
-            self._soon(self._flush)
-        self._outbox.append(framing.prefix(opcode, len(payload)))
-        self._outbox.append(payload)
-
-    def _soon(self, callback: Callable[[], None]) -> None:
-        asyncio.get_running_loop().call_soon(callback)
-
-    def _flush(self) -> None:
-        if self._outbox is not None:
-            outbox, self._outbox = self._outbox, None
-            self.transport.write(b"".join(outbox))
+        """Let a frame leave, with what else this tick brings: uvloop writes it at once."""
+        self.transport.write(framing.prefix(opcode, len(payload)) + payload)
 
     # --- the end ---------------------------------------------------------------------
 
@@ -464,7 +457,6 @@ class WebSocket(asyncio.Protocol):
             return
         self.state = CLOSED
         self._buffer = self._fragments = self._pong = None
-        self._flush()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:

@@ -264,6 +264,9 @@ class World:
         published = self.bus.popleft()
         if isinstance(published, tuple):
             self.tell_ack(*published)
+        elif len(published) == 1 and self.session.takes(published[0]):
+            push = Push([stored(published[0])], Cursor(published[0], published[0].epoch))
+            self.client.take(push, self.mailbox.unread)
         else:
             self.carry_out(self.session.published([stored(id) for id in published]))
 
@@ -309,7 +312,10 @@ class World:
             id = self.client.sent[index]
             self.client.saw(id)
             frame = Ack(upto=str(id)) if upto else Ack(ids=[str(id)])
-            self.carry_out(self.session.received(frame, NOW))
+            if (what := self.session.acks(frame)) is not None:
+                self.remove(what, origin="s1")
+            else:
+                self.carry_out(self.session.received(frame, NOW))
 
     def check_tail(self) -> None:
         """The periodic comparison with the store."""

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from pushd.errors import (
+    BadRequest,
     Forbidden,
     MailboxFull,
     PushdError,
@@ -262,6 +263,37 @@ def test_what_the_client_holds_and_is_gone_is_told() -> None:
     session = greeted(Hello(token="t", holding=["100-1", "100-2"]))
     commands = session.opened(MessageId(E1, 2), 1, ids(1), None, NOW)
     assert Read(ids=["100-1"]) in frames(commands)
+
+
+def test_the_next_message_is_taken_without_a_command() -> None:
+    """Only the next one, and only with room; what is not taken changes nothing."""
+    session = live(Hello(token="t", window=2))
+    assert not session.takes(MessageId(E1, 2))
+    assert not session.takes(MessageId(E1 + 1, 1))
+    assert session.takes(MessageId(E1, 1))
+    assert not session.takes(MessageId(E1, 1))
+    assert session.takes(MessageId(E1, 2))
+    assert not session.takes(MessageId(E1, 3))
+
+    assert session.acks(Ack(upto="100-1")) == MessageId(E1, 1)
+    assert session.takes(MessageId(E1, 3))
+    session.paused(1, NOW)
+    session.received(Seen(upto="100-3"), NOW)
+    assert not session.takes(MessageId(E1, 4))
+    session.resumed()
+    assert pushed(session.published(messages(4))) == [4]
+    assert not greeted().takes(MessageId(E1, 1))
+
+
+def test_an_ack_is_no_command_while_nothing_else_depends_on_it() -> None:
+    """A session that is behind may have to read on; a bad one is refused in any state."""
+    session = live(Hello(token="t", window=1))
+    assert session.acks(Ack(ids=["100-1", "100-2"])) == tuple(ids(1, 2))
+    with pytest.raises(BadRequest):
+        session.acks(Ack())
+    session.published(messages(1, 2))
+    assert session.state is State.LAGGING
+    assert session.acks(Ack(upto="100-1")) is None
 
 
 def test_an_ack_is_carried_out_and_answered_if_it_has_a_ref() -> None:

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 from pushd.protocol import session
 from pushd.protocol.commands import Commands, ReadPage
 from pushd.protocol.ids import MessageId
-from pushd.protocol.messages import Overflow, StoredMessage
+from pushd.protocol.messages import MAX_WINDOW, Overflow, StoredMessage
 from pushd.protocol.reads import Reads
 from pushd.protocol.session import ServerSession, State
 from tests.unit.machines import HUNT, SETTINGS
@@ -64,6 +64,13 @@ class PerfectBus(RuleBasedStateMachine):
     @rule()
     def publish(self) -> None:
         """A publication arrives."""
+        self.world.publish()
+
+    @precondition(lambda self: self.world.subscribed and not self.world.bus)
+    @rule()
+    def arrive(self) -> None:
+        """A message is accepted and arrives at once, as almost always."""
+        self.world.accept(1)
         self.world.publish()
 
     @precondition(lambda self: self.world.bus)
@@ -236,6 +243,19 @@ class WindowOverrun(ServerSession):
         return 0 if self._blocked_since else self.window
 
 
+class TakenWithoutRoom(ServerSession):
+    """Bug: a message that comes alone is sent whatever the client has seen."""
+
+    __slots__ = ()
+
+    def takes(self, id: MessageId) -> bool:
+        """Send it as if the window were as large as can be."""
+        window, self.window = self.window, MAX_WINDOW
+        taken = super().takes(id)
+        self.window = window
+        return taken
+
+
 class EpochTakenForGap(ServerSession):
     """Bug: a message of a new epoch looks like a gap, and is simply read."""
 
@@ -284,6 +304,7 @@ def test_what_others_ack_does_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> No
         (PerfectBus, ForgottenReads),
         (BusyOthers, HoardedReads),
         (PerfectBus, WindowOverrun),
+        (PerfectBus, TakenWithoutRoom),
         (LossyBus, EpochTakenForGap),
     ],
 )
