@@ -23,11 +23,6 @@ WHOLE_TEXT = FINAL | TEXT
 MAX_CONTROL = 125
 """Bytes of the largest payload of a control frame (5.5)."""
 
-SHORTEST = 2 + 4
-"""Bytes of a client's frame without payload: two of header, four of mask."""
-LONGEST_SHORT = SHORTEST + MAX_CONTROL
-"""Bytes of a client's longest frame with so short a header."""
-
 PROTOCOL_ERROR = 1002
 UNSUPPORTED = 1003
 NO_STATUS = 1005
@@ -52,6 +47,26 @@ class Violation(Exception):
         self.code = code
         self.reason = reason
         super().__init__(code, reason)
+
+
+def lone_text(data: bytes) -> int:
+    """Find the payload in one whole text of moderate length, with nothing before or behind.
+
+    That is what almost every read brings, told apart in a few steps.
+
+    Returns:
+        Where the payload begins, with the mask in the four bytes before it; 0: it is
+        something else, or nothing yet.
+    """
+    size = len(data)
+    if size < 6 or data[0] != WHOLE_TEXT:
+        return 0
+    length = data[1] - MASKED
+    if length == size - 6 <= MAX_CONTROL:
+        return 6
+    if length == 126 and size > 8 + MAX_CONTROL and data[2] << 8 | data[3] == size - 8:
+        return 8
+    return 0
 
 
 def parse_header(data: bytes, at: int) -> tuple[int, int, int] | None:

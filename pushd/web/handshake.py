@@ -1,7 +1,7 @@
 """The opening handshake of RFC 6455 section 4.2, the server's half; pure."""
 
 from binascii import Error, a2b_base64, b2a_base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1
 from http import HTTPStatus
 from typing import NamedTuple
@@ -12,9 +12,11 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 _SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+    b"sec-websocket-accept: %b\r\n%b"
 )
+_CHOSEN = b"sec-websocket-protocol: %b\r\n"
 
-Fields = Iterable[tuple[bytes, bytes]]
+Fields = Sequence[tuple[bytes, bytes]]
 
 
 class Request(NamedTuple):
@@ -80,12 +82,19 @@ def read_request(method: bytes, target: bytes, fields: Fields) -> Request | Refu
         target: As sent.
         fields: Names in lower case, and values.
     """
+    headers = {name: value.strip() for name, value in fields}
+    if len(headers) < len(fields):
+        headers = _joined(fields)
+    request = Request(method, _path(target), headers)
+    return _refusal(request) or request
+
+
+def _joined(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     headers: dict[bytes, bytes] = {}
     for name, value in fields:
         value = value.strip()
         headers[name] = headers[name] + b", " + value if name in headers else value
-    request = Request(method, _path(target), headers)
-    return _refusal(request) or request
+    return headers
 
 
 def _path(target: bytes) -> bytes:
@@ -101,9 +110,9 @@ def _refusal(request: Request) -> Refusal | None:
     headers = request.headers
     if request.method != b"GET":
         return Refusal(405, "A websocket opens with GET.")
-    if b"upgrade" not in _tokens(headers, b"connection"):
+    if not _says(headers, b"connection", b"upgrade"):
         return Refusal(400, "The header Connection must say Upgrade.")
-    if b"websocket" not in _tokens(headers, b"upgrade"):
+    if not _says(headers, b"upgrade", b"websocket"):
         return Refusal(426, "The header Upgrade must say websocket.")
     if headers.get(b"sec-websocket-version") != VERSION:
         return Refusal(426, "The header Sec-WebSocket-Version must be 13.")
@@ -117,16 +126,15 @@ def _refusal(request: Request) -> Refusal | None:
 def offers(headers: Mapping[bytes, bytes], subprotocol: bytes) -> bool:
     """Tell whether the client offers this subprotocol; names are case-sensitive."""
     offered = headers.get(b"sec-websocket-protocol", b"")
-    return subprotocol in (name.strip() for name in offered.split(b","))
+    return offered == subprotocol or subprotocol in _items(offered)
 
 
 def grant(request: Request, subprotocol: bytes | None, default: Fields) -> bytes:
     """Answer 101; no extension is ever accepted, as none is named (9.1)."""
-    proof = sha1(request.headers[b"sec-websocket-key"] + GUID, usedforsecurity=False)
-    fields = [(b"sec-websocket-accept", b2a_base64(proof.digest(), newline=False))]
-    if subprotocol is not None:
-        fields.append((b"sec-websocket-protocol", subprotocol))
-    return _join(_SWITCHING, (*fields, *default), b"")
+    digest = sha1(request.headers[b"sec-websocket-key"] + GUID, usedforsecurity=False)
+    proof = b2a_base64(digest.digest(), newline=False)
+    chosen = b"" if subprotocol is None else _CHOSEN % subprotocol
+    return _join(_SWITCHING % (proof, chosen), default, b"")
 
 
 def refuse(refusal: Refusal, kind: bytes, body: bytes, default: Fields) -> bytes:
@@ -147,8 +155,14 @@ def _join(start: bytes, fields: Fields, body: bytes) -> bytes:
     return b"".join((start, *lines, b"\r\n", body))
 
 
-def _tokens(headers: Mapping[bytes, bytes], name: bytes) -> list[bytes]:
-    return [token.strip() for token in headers.get(name, b"").lower().split(b",")]
+def _says(headers: Mapping[bytes, bytes], name: bytes, token: bytes) -> bool:
+    """Tell whether a token is among those of a header; case does not matter."""
+    value = headers.get(name, b"").lower()
+    return value == token or token in _items(value)
+
+
+def _items(value: bytes) -> list[bytes]:
+    return [item.strip() for item in value.split(b",")]
 
 
 def _is_key(text: bytes) -> bool:

@@ -50,7 +50,7 @@ from pushd.protocol.messages import (
     messages_frame,
 )
 from pushd.protocol.session import ServerSession, State
-from pushd.web import driver, framing
+from pushd.web import driver, framing, handshake
 from pushd.web.addresses import forwarded_of
 from pushd.web.driver import Driver, failure
 from pushd.web.exchange import bearer_of
@@ -133,8 +133,8 @@ class Stream(WebSocket, Driver):
             and origin.decode("latin-1") not in allowed
         ):
             return Refusal(403, "This web origin may not connect here.")
-        offered = headers.get(b"sec-websocket-protocol")
-        if offered is not None and self.subprotocol not in _items(offered):
+        named = b"sec-websocket-protocol" in headers
+        if named and not handshake.offers(headers, self.subprotocol):
             return Refusal(400, f"The subprotocol here is {SUBPROTOCOL}.")
         self._bearer = bearer_of(headers.get(b"authorization", b"")) or None
         addresses = self._parts["addresses"]
@@ -376,10 +376,6 @@ _CARRY_OUT: dict[type[Command], Callable[[Stream, Any], None]] = {
     Probe: Stream._do_probe,
     Close: Stream._do_close,
 }
-
-
-def _items(value: bytes) -> list[bytes]:
-    return [item.strip() for item in value.split(b",")]
 
 
 def refuse_digest(token: Token) -> None:

@@ -278,18 +278,13 @@ class WebSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read the request, which comes whole, and after it frames, which may not."""
         self.heard = time()
-        if (  # one short text, and nothing else, as almost always
-            framing.SHORTEST <= len(data) <= framing.LONGEST_SHORT
-            and data[0] == framing.WHOLE_TEXT
-            and data[1] - framing.MASKED == len(data) - framing.SHORTEST
-            and self._buffer is None
-            and self._fragments is None
-            and self.state is OPEN
-        ):
-            payload = apply_mask(data[6:], data[2:6])
-            if payload.isascii():
-                self.text(payload)
-                return
+        if self.state is OPEN and self._buffer is None and self._fragments is None:
+            start = framing.lone_text(data)
+            if start and len(data) - start <= self.max_message:
+                payload = apply_mask(data[start:], data[start - 4 : start])
+                if payload.isascii():
+                    self.text(payload)
+                    return
         if self.state is CONNECTING:
             self._shake_hands(handshake.parse_request(data))
             return

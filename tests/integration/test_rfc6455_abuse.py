@@ -141,6 +141,7 @@ def test_half_a_frame_waits_without_harm(server: EchoServer) -> None:
         slow.send(half[:10])
         other.send(text(b"hello"))
         assert other.receive() == (TEXT, b"hello")
+        until(lambda: any(each._buffer for each in server.sockets))
         [held] = [len(each._buffer) for each in server.sockets if each._buffer]
         assert held == 10
         slow.send(half[10:])
