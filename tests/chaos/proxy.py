@@ -56,6 +56,7 @@ class Proxy:
         self.deaf = 0.0
         self._rng = rng
         self._servers: list[asyncio.Server] = []
+        self._closed = False
         self._pipes: set[_Pipe] = set()
         self._silences: list[tuple[Which, str]] = []
         self._changed = asyncio.Event()
@@ -74,6 +75,7 @@ class Proxy:
 
     async def close(self) -> None:
         """Cut everything, and listen no more."""
+        self._closed = True
         for server in self._servers:
             server.close()
         pipes = list(self._pipes)
@@ -121,6 +123,9 @@ class Proxy:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
+        if self._closed:  # it was accepted at the last moment
+            writer.transport.abort()
+            return
         pipe = _Pipe(self, far, reader, writer)
         self._pipes.add(pipe)
         pipe.task.add_done_callback(lambda _: self._pipes.discard(pipe))
@@ -165,7 +170,9 @@ class _Pipe:
                 writer.transport.abort()
 
     def cut(self) -> None:
-        """Reset both of its ends."""
+        """Reset both of its ends, even if it had no time to begin."""
+        for writer in self._writers:
+            writer.transport.abort()
         self.task.cancel()
 
     async def _pump(
