@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from pushd.client.patience import TRANSIENT, Patience
-from pushd.resolvers.guard import Refused, Unfit
+from pushd.resolvers.guard import Refused
+from pushd.resolvers.transport import Unfit
 
 MAX_ANSWER = 1024 * 1024
 """Bytes of the longest answer of a hub; a page of a listing is the longest there is."""

@@ -3,8 +3,8 @@
     async with Fetcher() as fetcher:
         data = await fetcher.get("https://gaia.example/hub/1Addr/profile.json")
 
-Where it may go, `guard.py` says. What may come back is small, quick, of an expected media
-type, not compressed, and from the origin that was asked.
+Where it may go, `guard.py` says, and `transport.py` sees to it. What may come back is
+small, quick, of an expected media type, not compressed, and from the origin that was asked.
 """
 
 import asyncio
@@ -18,14 +18,8 @@ from weakref import WeakValueDictionary
 
 import httpx2
 
-from pushd.resolvers.guard import (
-    Guard,
-    GuardedTransport,
-    Lookup,
-    Refused,
-    Unfit,
-    system_lookup,
-)
+from pushd.resolvers.guard import Guard, Refused
+from pushd.resolvers.transport import GuardedTransport, Lookup, Unfit, system_lookup
 
 CONNECT_SECONDS = 2.0
 """Seconds a look-up and the connecting may take together; TLS has as many again."""

@@ -24,14 +24,8 @@ from pushd.resolvers.fetch import (
     Fetcher,
     FetchFailed,
 )
-from pushd.resolvers.guard import (
-    MAX_ANSWER,
-    MAX_HEAD,
-    MIN_PART,
-    SIP,
-    Refused,
-    Unfit,
-)
+from pushd.resolvers.guard import Refused
+from pushd.resolvers.transport import MAX_ANSWER, MAX_HEAD, MIN_PART, SIP, Unfit
 
 JSON = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 """The head of a good answer, still open."""

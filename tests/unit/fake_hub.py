@@ -10,7 +10,7 @@ import httpx2
 
 from pushd.identity import jws
 from pushd.resolvers.fetch import Fetcher
-from pushd.resolvers.guard import Unfit
+from pushd.resolvers.transport import Unfit
 
 HUB = "https://hub.example"
 READER = "https://gaia.example/hub/"

@@ -14,16 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushd.resolvers.guard import (
+from pushd.resolvers.guard import MAX_URL, Guard, Refused, is_global
+from pushd.resolvers.transport import (
     MAX_HEAD,
-    MAX_URL,
     SIP,
-    Guard,
     GuardedBackend,
     GuardedTransport,
-    Refused,
     interleaved,
-    is_global,
 )
 
 TLS = ssl.create_default_context()
