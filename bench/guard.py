@@ -60,6 +60,8 @@ PATIENCE = 30.0
 """Seconds until whatever was asked for has happened."""
 REST = 0.2
 """Seconds in which a server comes to rest."""
+IDLE = 2.0
+"""Seconds in which is counted what it does at rest."""
 
 PEOPLE = 32
 """Recipients; all are written to at once."""
@@ -188,10 +190,12 @@ class Counting:
         self._written_to = 0
         self._talks: list[Talk] = []
         self._lines: list[Line] = []
+        self._idle = 0.0
 
     async def figures(self) -> Figures:
         """Return the instructions of each kind."""
         await self._visits()  # which makes the mailboxes
+        self._idle = await self._at_rest()
         seen = await self._per(PEOPLE, self._visits)
         for one in self._people:
             one.renew()
@@ -221,11 +225,22 @@ class Counting:
             await writer.wait_closed()
 
     async def _per(self, count: int, work: Callable[[], Awaitable[None]]) -> float:
-        """Return how many instructions each of `count` things takes, done by `work`."""
-        before = await self._counts()
+        """Return how many instructions each of `count` things takes, done by `work`.
+
+        What happens once in a while, whatever else happens, is not theirs: it would be the
+        more, the longer a busy machine takes.
+        """
+        before, began = await self._counts(), time.monotonic()
         await work()
-        after = await self._counts()
-        return (after.instructions - before.instructions) / count
+        spent = (await self._counts()).instructions - before.instructions
+        return (spent - self._idle * (time.monotonic() - began)) / count
+
+    async def _at_rest(self) -> float:
+        """Return how many instructions a second a server takes that nobody talks to."""
+        before, began = await self._counts(), time.monotonic()
+        await asyncio.sleep(IDLE)
+        spent = (await self._counts()).instructions - before.instructions
+        return spent / (time.monotonic() - began)
 
     async def _counts(self) -> Counts:
         await asyncio.sleep(REST)

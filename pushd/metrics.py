@@ -67,9 +67,10 @@ class _Tally(Histogram):
 
     def move(self) -> None:
         """Show what was observed."""
-        self._sum.inc(self._amounts)
         for bucket, count in zip(self._buckets, self._counts, strict=True):
-            bucket.inc(count)
+            if count:
+                bucket.inc(count)
+        self._sum.inc(self._amounts)
         self._amounts, self._counts = 0.0, [0] * len(self._counts)
 
 

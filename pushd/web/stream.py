@@ -289,20 +289,21 @@ class Stream(WebSocket, Driver):
 
     def _remove(self, what: Sequence[MessageId] | MessageId, ref: Ref | UnsetType) -> None:
         session = self._session
-        answer = self._parts["mailboxes"].acknowledge(
-            session.mailbox, what, origin=session.id, count=False
+        self._parts["mailboxes"].remove(
+            session.mailbox,
+            what,
+            partial(self._acked, ref),
+            origin=session.id,
+            count=False,
         )
-        answer.add_done_callback(partial(self._acked, ref))
 
-    def _acked(self, ref: Ref | UnsetType, answer: Future[Acknowledged]) -> None:
-        error = failure(answer)
-        if error is not None:
-            self._run(self._session.ack_failed(error, ref, time.time()))
+    def _acked(self, ref: Ref | UnsetType, answer: Acknowledged | PushdError) -> None:
+        if isinstance(answer, PushdError):
+            self._run(self._session.ack_failed(answer, ref, time.time()))
             return
-        removed = answer.result().removed
-        self._parts["metrics"].acked(removed)
+        self._parts["metrics"].acked(answer.removed)
         if ref is not UNSET:
-            self._run(self._session.acked(removed, ref))
+            self._run(self._session.acked(answer.removed, ref))
 
     def _do_accept(self, command: Accept) -> None:
         frame = command.frame
