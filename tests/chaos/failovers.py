@@ -45,9 +45,9 @@ async def primary_cut_off(world: World, strike: Strike) -> None:
 
 
 async def failover(world: World, strike: Strike) -> None:
-    """Have a replica promoted although nothing is wrong."""
+    """Have a replica promoted although nothing is wrong, by a sentinel that stays."""
     group = _group(world)
-    async with world.hand("store"), world.hand("replica"):
+    async with world.hand("store"), world.hand("replica"), world.hand("sentinel"):
         broken = world.recorder.now()
         primary, theirs = await _primary(world)
         await asyncio.to_thread(group.promote, primary)
@@ -68,8 +68,9 @@ async def replica_gone(world: World, strike: Strike, *, killed: bool) -> None:
 
 async def replica_lags(world: World, strike: Strike) -> None:
     """Keep a replica from hearing its primary, while both are well."""
-    async with world.hand("replica"):
+    async with world.hand("store"):  # a promotion under way has no replica yet
         replica = await _replica(world)
+    async with world.hand("replica"):
         await asyncio.to_thread(replica.ask, "CONFIG", "SET", "masterauth", "wrong")
         await asyncio.to_thread(replica.ask, "CLIENT", "KILL", "TYPE", "master")
         await asyncio.sleep(strike.lasts)
