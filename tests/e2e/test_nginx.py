@@ -15,7 +15,8 @@ import pytest
 
 from pushd.client import Sender
 from tests.contract.stores import until
-from tests.harness import Person, bearer
+from tests.e2e.proxies import tells_addresses
+from tests.harness import Person
 from tests.processes import Server, free_port, is_ready, wait_until
 from tests.talking import deliver, listening, open_mailbox, reading_events
 
@@ -142,24 +143,9 @@ async def test_what_is_idle_stays_open(service: Service, http: httpx2.AsyncClien
         assert (await stream.next("pong"))["ref"] == "still here"
 
 
-async def test_each_client_has_its_own_address(
-    service: Service, http: httpx2.AsyncClient
-) -> None:
+async def test_each_client_has_its_own_address(service: Service) -> None:
     """As nginx tells it, whatever the client says; who floods shuts nobody else out."""
-    alice, bob = Person(service.url), Person(service.url)
-    claims = {"X-Forwarded-For": "127.0.0.2"}
-    transport = httpx2.AsyncHTTPTransport(local_address="127.0.0.3")
-    async with httpx2.AsyncClient(base_url=service.url, transport=transport) as flood:
-
-        async def is_shut_out() -> bool:
-            await flood.get("/v1/messages", headers={**bearer("no"), **claims})
-            answer = await flood.get("/v1/messages", headers={**alice.receive(), **claims})
-            return answer.status_code == 429
-
-        await until(is_shut_out)
-    transport = httpx2.AsyncHTTPTransport(local_address="127.0.0.2")
-    async with httpx2.AsyncClient(base_url=service.url, transport=transport) as other:
-        assert (await other.get("/v1/messages", headers=bob.receive())).status_code == 200
+    await tells_addresses(service.url)
 
 
 async def test_the_log_has_no_secret(service: Service, http: httpx2.AsyncClient) -> None:

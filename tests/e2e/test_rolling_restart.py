@@ -17,6 +17,7 @@ import pytest
 
 from pushd.client import Phase, Received, Receiver, Sender, Status, StreamClosed
 from pushd.protocol.closing import CloseCode
+from tests.e2e.proxies import tells_addresses
 from tests.harness import Person
 from tests.processes import Server, free_port, is_ready, wait_until
 from tests.talking import open_mailbox
@@ -36,6 +37,7 @@ class Node:
         self._flags = (
             *("--port", str(port), "--redis-url", store_url, "--public-url", public_url),
             *("--notice-seconds", "2", "--drain-seconds", "2"),
+            *("--trusted-proxies", "127.0.0.1", "--address-rate", "300"),
         )
         self._starts = 0
 
@@ -196,6 +198,11 @@ async def test_a_rolling_restart_loses_nothing(service: Service) -> None:
             await pair.hears([str(number) for number in range(pair.accepted)])
             assert CloseCode.RESTARTING in [status.code for status in pair.states]
         assert await plain == []
+
+
+async def test_each_client_has_its_own_address(service: Service) -> None:
+    """As HAProxy tells it, whatever the client says; who floods shuts nobody else out."""
+    await tells_addresses(service.url)
 
 
 @pytest.mark.timeout(120)
