@@ -1,6 +1,7 @@
 """Frames: every header read back, every forbidden one refused."""
 
 from contextlib import suppress
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -138,3 +139,22 @@ def test_a_message_has_at_most_so_many_fragments() -> None:
     with pytest.raises(Violation) as caught:
         message.add(b"", most=3)
     assert caught.value.code == framing.POLICY
+
+
+@pytest.mark.parametrize("first", [framing.WHOLE_TEXT, framing.TEXT, framing.PING | FIN])
+def test_what_is_taken_for_a_lone_text_is_one(first: int) -> None:
+    """The short way reads every frame as the long one does, or leaves it to that."""
+    for second, size in product(range(256), range(264)):
+        data = bytes((first, second)) + max(size - 8, 0).to_bytes(2) + bytes(256)
+        start = framing.lone_text(data[:size])
+        if start:
+            expected = (framing.WHOLE_TEXT, start, size - start)
+            assert parse_header(data[:size], 0) == expected
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535])
+def test_a_lone_text_is_found(size: int) -> None:
+    """Of every length whose header is short; not with a byte more, nor with one less."""
+    frame = client_frame(framing.TEXT, bytes(size))
+    assert framing.lone_text(frame) == len(frame) - size
+    assert framing.lone_text(frame + b"x") == framing.lone_text(frame[:-1]) == 0
