@@ -74,7 +74,7 @@ class _TailCheck(NamedTuple):
     """A question for tails, which may take several calls.
 
     Attributes:
-        done: Told the answer, or what went wrong.
+        future: Where the answer is waited for.
         mailboxes: Those asked about, in order.
         wanted: How many different ones that is.
         found: The tails so far.

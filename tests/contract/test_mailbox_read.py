@@ -188,50 +188,6 @@ async def test_publications_arrive_in_order(
     assert ear.what()[-1] == "published"
 
 
-async def test_an_ack_that_nobody_else_hears_is_not_published(
-    mailboxes: RedisMailboxes, ear: Ear, bob: str
-) -> None:
-    """Who acked alone listens, here and anywhere: there is nobody to tell."""
-    ear.sessions = ["s1"]
-    await mailboxes.subscribe(bob)
-    ids = await deliver(mailboxes, bob, 3)
-    assert Acknowledged(2, 1) == await mailboxes.acknowledge(bob, ids[1], origin="s1")
-    assert Acknowledged(1, 0) == await mailboxes.acknowledge(bob, ids[2:], origin="s1")
-    [last] = await deliver(mailboxes, bob, 1)
-    await until(lambda: last in ear.messages(bob))
-    assert "acknowledged" not in ear.what()
-
-
-async def test_an_ack_is_heard_by_another_process(
-    mailboxes: RedisMailboxes, connect: Connect, store: Store, ear: Ear, bob: str
-) -> None:
-    """Who acked is alone in its process, but somebody listens in another."""
-    ear.sessions = ["s1"]
-    elsewhere = Ear()
-    other = await connect(store, elsewhere)
-    await mailboxes.subscribe(bob)
-    await other.subscribe(bob)
-    ids = await deliver(mailboxes, bob, 2)
-    await mailboxes.acknowledge(bob, ids[1], origin="s1")
-    await until(lambda: "acknowledged" in elsewhere.what())
-    assert elsewhere.heard[-1].details == (ids[1], "s1")
-
-
-async def test_who_comes_during_an_ack_is_told_of_it(
-    mailboxes: RedisMailboxes, ear: Ear, bob: str
-) -> None:
-    """It was not published, as nobody else listened when it was asked for."""
-    ear.sessions = ["s1"]
-    await mailboxes.subscribe(bob)
-    ids = await deliver(mailboxes, bob, 2)
-    asked = mailboxes.acknowledge(bob, ids, origin="s1")
-    ear.sessions.append("s2")
-    await asked
-    assert [heard.details for heard in ear.heard if heard.what == "acknowledged"] == [
-        (ids, "s1")
-    ]
-
-
 async def test_a_burst_comes_in_few_pieces(
     mailboxes: RedisMailboxes, ear: Ear, bob: str
 ) -> None:
