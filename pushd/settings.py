@@ -180,7 +180,7 @@ class Settings(BaseModel):
     """Addresses and networks of proxies, whose `X-Forwarded-For` says where a client is;
     nobody else's counts."""
 
-    ping_interval: int = Field(default=25, ge=1, le=300)
+    ping_interval: int = Field(default=25, ge=2, le=300)
     """Seconds between the pings of a session; two silent intervals close it."""
 
     notice_seconds: int = Field(default=0, ge=0, le=600)
