@@ -513,7 +513,7 @@ end
 local function append(id, body, ends)
   local message = '{"id":"' .. id .. '"' .. body .. ends
   local added = try('XADD', m_stream, 'NOMKSTREAM', id, 'm', message)
-  if type(added) ~= 'string' then
+  if added ~= id then
     new_epoch()
     id = id_of(m_epoch, 1)
     message = '{"id":"' .. id .. '"' .. body .. ends
@@ -734,7 +734,7 @@ end
 local function remove_upto(epoch, seq)
   if epoch > m_epoch or (epoch == m_epoch and seq > m_seq) then return 0, false end
   if m_odd == 0 and m_heavy == 0 and nothing_before(epoch) then
-    return call('XTRIM', m_stream, 'MINID', '=', id_of(epoch, seq + 1)), false
+    return call('XTRIM', m_stream, 'MINID', id_of(epoch, seq + 1)), false
   end
   local entries =
     call('XRANGE', m_stream, id_of(epoch, 0), id_of(epoch, seq), 'COUNT', REMOVE)
@@ -771,28 +771,30 @@ local function acknowledge(keys, args)
   limit(args)
   local hearing, replies, n = hearers(keys), {}, 4
   for i, key in ipairs(keys) do
-    local origin, how, count = args[n], tonumber(args[n + 1]), tonumber(args[n + 2])
-    local last = n + 2 + (count > 0 and count or 2)
+    -- Compared as text, and made numbers by a sum: `tonumber` reads a text twice.
+    local origin, how, count = args[n], args[n + 1], args[n + 2]
+    local alone, upto = how == '1' or how == '3', count == '0'
+    local last = n + 2 + (upto and 2 or count)
     local outcome, removed, unread = load(key), 0, -1
     if not outcome then
       settle()
       local more = false
       outcome = DONE
-      if count == 0 then
-        removed, more = remove_upto(tonumber(args[last - 1]), tonumber(args[last]))
+      if upto then
+        removed, more = remove_upto(args[last - 1] + 0, args[last] + 0)
       else
         removed = remove_ids(args, n + 3, last)
       end
       if removed > 0 then
         relax()
-        if hearing[i] > how % 2 then
-          publish_ack(args, n + 3, last, count == 0, origin)
-        elseif how % 2 == 1 then
+        if hearing[i] > (alone and 1 or 0) then
+          publish_ack(args, n + 3, last, upto, origin)
+        elseif alone then
           outcome = QUIET
         end
       end
       if more then outcome = MORE end
-      if how > 1 then unread = call('XLEN', m_stream) end
+      if how == '2' or how == '3' then unread = call('XLEN', m_stream) end
       save()
     end
     replies[3 * i - 2], replies[3 * i - 1], replies[3 * i] = outcome, removed, unread
