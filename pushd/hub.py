@@ -224,9 +224,12 @@ class Hub:
     # --- what the store says (mailbox.base.Subscriber) -------------------------------
 
     def published(self, mailbox: str, messages: list[StoredMessage]) -> None:
-        """Hand new messages to everyone who listens to the mailbox."""
+        """Hand new messages to everyone who listens; as `_tell` does, without the step."""
         for listener in self._listeners.get(mailbox, ()):
-            self._tell(listener.published, messages)
+            try:
+                listener.published(messages)
+            except Exception:
+                log.exception("a listener failed")
 
     def acknowledged(
         self, mailbox: str, what: Sequence[MessageId] | MessageId, origin: str

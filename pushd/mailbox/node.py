@@ -61,6 +61,7 @@ class Node:
 
     Attributes:
         call: Calls a function over mailboxes of this primary; see `Coalescer.call`.
+        hears: Tells of a mailbox whether its publications are heard, as far as is known.
         home: A key and channel that is nobody's, and is to be this primary's.
     """
 
@@ -88,6 +89,7 @@ class Node:
         self._subscriptions = Subscriptions(
             terms.subscriber, ticking, self.home, unsure if terms.cluster else None
         )
+        self.hears: Callable[[str], bool] = self._subscriptions.hears
         hearing = Link(
             self._beside,
             prepare=_unprepared,
@@ -179,10 +181,6 @@ class Node:
     def unsubscribe(self, mailbox: str) -> None:
         """Stop hearing a mailbox's publications."""
         self._subscriptions.unsubscribe(mailbox)
-
-    def hears(self, mailbox: str) -> bool:
-        """Tell whether a mailbox's publications are heard, as far as is known."""
-        return self._subscriptions.hears(mailbox)
 
     def _call(
         self,

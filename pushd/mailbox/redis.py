@@ -144,8 +144,9 @@ class RedisMailboxes:
             cluster=store.topology == "cluster",
         )
         self._primaries = _primaries(store, terms)
-        # The way to the connection itself, without a step between.
+        # The ways to the connections themselves, without a step between.
         self._call = self._primaries.call
+        self._hears = self._primaries.hears
 
     async def start(self) -> None:
         """Connect, or keep trying in the background if the store does not answer.
@@ -307,7 +308,7 @@ class RedisMailboxes:
 
     def _acknowledge(self, ack: _Ack, removed: int) -> None:
         mailbox, what, origin = ack.mailbox, ack.what, ack.origin
-        alone = self._subscriber.alone(mailbox, origin) and self._primaries.hears(mailbox)
+        alone = self._subscriber.alone(mailbox, origin) and self._hears(mailbox)
         how = alone + 2 * ack.count
         args: list[Argument]
         if isinstance(what, MessageId):

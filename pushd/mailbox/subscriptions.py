@@ -43,6 +43,7 @@ MISSED = 2
 
 _BRACE = ord("{")
 _PING = pack(("PING",))
+_FAILED = "the subscriber failed on a publication"
 
 Args = TypeVarTuple("Args")
 
@@ -147,8 +148,10 @@ class Subscriptions:
 
     def hears(self, mailbox: str) -> bool:
         """Tell whether a mailbox is subscribed, as far as is known."""
-        known = channel_of(mailbox).encode() in self._mailboxes
-        return known and mailbox not in self._unconfirmed
+        return (
+            mailbox not in self._unconfirmed
+            and channel_of(mailbox).encode() in self._mailboxes
+        )
 
     def _change(self, mailbox: str, *, wanted: bool) -> None:
         self._changed[mailbox] = wanted
@@ -320,6 +323,7 @@ class Subscriptions:
     def pushed(self, pushes: list[list[bytes]]) -> None:
         """Tell what one network read brought; called by the connection."""
         fresh: dict[str, list[StoredMessage]] = {}
+        published = self._subscriber.published
         for push in pushes:
             if push[0] != b"smessage":
                 if push[0] == b"sunsubscribe":
@@ -337,10 +341,13 @@ class Subscriptions:
                     fresh[mailbox] = [message]
             else:
                 if mailbox in fresh:  # publications keep their order
-                    _tell(self._subscriber.published, mailbox, fresh.pop(mailbox))
+                    _tell(published, mailbox, fresh.pop(mailbox))
                 _tell(self._event, mailbox, text)
         for mailbox, messages in fresh.items():
-            _tell(self._subscriber.published, mailbox, messages)
+            try:  # as `_tell` does, without the step
+                published(mailbox, messages)
+            except Exception:
+                log.exception(_FAILED)
 
     def _ended(self, channel: bytes) -> None:
         """A subscription ended, because we said so or because its slot has left."""
@@ -406,4 +413,4 @@ def _tell(listener: Callable[[*Args], None], *args: *Args) -> None:
     try:
         listener(*args)
     except Exception:
-        log.exception("the subscriber failed on a publication")
+        log.exception(_FAILED)

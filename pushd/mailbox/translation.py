@@ -91,7 +91,8 @@ def parse_id(text: bytes) -> MessageId:
 
 def parse_message(text: bytes) -> StoredMessage:
     """Find the id in a message, the first member of its JSON object."""
-    return StoredMessage(parse_id(text[7 : text.index(b'"', 7)]), text)
+    epoch, _, seq = text[7 : text.index(b'"', 7)].partition(b"-")
+    return StoredMessage(MessageId(int(epoch), int(seq)), text)
 
 
 def key_hash(sender: str, key: str) -> bytes:
@@ -130,7 +131,8 @@ def stored(answer: bytes | int | PushdError) -> Result:
         return Stale() if answer == STALE else refusal(answer)
     if answer[0] == _DUPLICATE:
         return Stored(parse_id(answer[1:]), True)
-    return Stored(parse_id(answer), False)
+    epoch, _, seq = answer.partition(b"-")
+    return Stored(MessageId(int(epoch), int(seq)), False)
 
 
 _SAID = {True: "+", False: "-", None: "?"}
