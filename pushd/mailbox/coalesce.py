@@ -22,6 +22,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 import hiredis
@@ -48,6 +49,8 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024
 
 ELSEWHERE = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN")
 """Errors by which a Cluster's primary says that it did nothing."""
+
+flatten = chain.from_iterable
 
 _FAILED = "a caller of the store failed on its answer"
 
@@ -88,44 +91,38 @@ class Batch:
 
     Attributes:
         function: Its name.
-        keys: One for each mailbox.
+        calls: Of each who is told, its keys and its arguments; joined when it leaves.
+        count: How many mailboxes that are.
         slot: The slot; where there is no Cluster, all have 0.
         size: Bytes of the arguments.
         tries: How often it was answered that it was not done.
     """
 
-    __slots__ = ("_args", "_calls", "function", "keys", "size", "slot", "tries")
+    __slots__ = ("_header", "calls", "count", "function", "size", "slot", "tries")
 
     def __init__(self, function: str, header: Sequence[Argument], slot: int) -> None:
         self.function = function
         self.slot = slot
         self.tries = 0
-        self.keys: list[str] = []
-        self._args: list[Argument] = list(header)
-        self._calls: list[tuple[Done, int]] = []
+        self._header = header
+        self.calls: list[tuple[Done, Sequence[str], Sequence[Argument]]] = []
+        self.count = 0
         self.size = 0
 
-    def add(
-        self, keys: Sequence[str], args: Sequence[Argument], size: int, done: Done
-    ) -> None:
-        """Join a call."""
-        self.keys += keys
-        self._args += args
-        self._calls.append((done, len(keys)))
-        self.size += size
-
     def pack(self) -> bytes:
-        """Encode the joined call."""
-        return pack(("FCALL", self.function, len(self.keys), *self.keys, *self._args))
+        """Join the calls, and encode that."""
+        _, keys, args = zip(*self.calls, strict=True)
+        joined = (*flatten(keys), *self._header, *flatten(args))
+        return pack(("FCALL", self.function, self.count, *joined))
 
     def answer(self, reply: Reply) -> None:
         """Give each caller its part of the reply; as `tell` does, without the step."""
         if isinstance(reply, Exception):
             self.fail(StoreUnavailable())
             return
-        start, each = 0, len(reply) // len(self.keys)
-        for done, count in self._calls:
-            end = start + count * each
+        start, each = 0, len(reply) // self.count
+        for done, keys, _ in self.calls:
+            end = start + len(keys) * each
             try:
                 done(reply[start:end])
             except Exception:
@@ -134,7 +131,7 @@ class Batch:
 
     def fail(self, error: PushdError) -> None:
         """Tell each caller that there is no answer."""
-        for done, _ in self._calls:
+        for done, _, _ in self.calls:
             tell(done, error)
 
 
@@ -210,8 +207,8 @@ class Coalescer:
 
         Args:
             function: Its name in the library.
-            keys: One for each mailbox, at least one.
-            args: The runs of arguments, one after the other, without the header.
+            keys: One for each mailbox, at least one; to be left as they are.
+            args: The runs of arguments, one after the other, without the header; likewise.
             done: Called once: with the answers, `StoreUnavailable` or `Overloaded`. Not
                 before this method has returned.
             size: Bytes of the arguments, where they are large.
@@ -227,13 +224,17 @@ class Coalescer:
             self._loop.call_soon(tell, done, error)
             return
         batch = self._open.get((function, slot))
-        if batch is None or len(batch.keys) >= BATCH:
+        if batch is None or batch.count >= BATCH:
             batch = Batch(function, self._headers.get(function, ()), slot)
             self._open[function, slot] = batch
             self._waiting.append(batch)
-        batch.add(keys, args, size, done)
-        bound.held += len(keys)
-        self._waiting_bytes += size
+        count = len(keys)
+        batch.calls.append((done, keys, args))
+        batch.count += count
+        bound.held += count
+        if size:
+            batch.size += size
+            self._waiting_bytes += size
         if not self._scheduled and not self._in_flight:
             self._schedule()
 
@@ -243,7 +244,7 @@ class Coalescer:
             batch.fail(StoreUnavailable())
             return
         self._waiting.append(batch)
-        self._bound.held += len(batch.keys)
+        self._bound.held += batch.count
         self._waiting_bytes += batch.size
         if not self._scheduled and not self._in_flight:
             self._schedule()
@@ -253,7 +254,7 @@ class Coalescer:
         waiting, self._waiting = self._waiting, []
         self._open.clear()
         self._waiting_bytes = 0
-        self._bound.give(sum(len(batch.keys) for batch in waiting))
+        self._bound.give(sum(batch.count for batch in waiting))
         return waiting
 
     # --- flights -------------------------------------------------------------------------
@@ -290,7 +291,7 @@ class Coalescer:
         """Take the batches of one flight from those that wait."""
         keys = taken = 0
         for batch in self._waiting:
-            keys += len(batch.keys)
+            keys += batch.count
             taken += 1
             self._waiting_bytes -= batch.size
             if keys >= FLIGHT:

@@ -326,13 +326,15 @@ class RedisMailboxes:
             ack.done(answer)
             return
         outcome, count, unread = answer
-        if outcome == MORE:
-            self._acknowledge(ack, removed + count)
-        elif outcome in (DONE, QUIET):
-            if outcome == QUIET and not self._subscriber.alone(ack.mailbox, ack.origin):
+        if outcome == QUIET:
+            if not self._subscriber.alone(ack.mailbox, ack.origin):
                 # Another came meanwhile, and may have found what is gone now.
                 self._subscriber.acknowledged(ack.mailbox, ack.what, ack.origin)
             ack.done(Acknowledged(removed + count, unread))
+        elif outcome == DONE:
+            ack.done(Acknowledged(removed + count, unread))
+        elif outcome == MORE:
+            self._acknowledge(ack, removed + count)
         else:
             ack.done(refusal(outcome))
 
