@@ -9,7 +9,7 @@ from typing import Any
 import hiredis
 import pytest
 
-from pushd.errors import PushdError, StoreUnavailable
+from pushd.errors import Overloaded, PushdError, StoreUnavailable
 from pushd.mailbox import coalesce
 from pushd.mailbox.address import Address, StoreUrl
 from pushd.mailbox.coalesce import BATCH, FLIGHT, Coalescer
@@ -89,12 +89,12 @@ class World:
         pass
 
     def call(
-        self, *keys: str, function: str = "plain"
+        self, *keys: str, function: str = "plain", size: int = 0
     ) -> asyncio.Future[list[Any] | PushdError]:
         """Call a function with one argument for each key."""
         future = asyncio.get_running_loop().create_future()
         args = [f"arg-{key}" for key in keys]
-        self.coalescer.call(function, keys, args, future.set_result)
+        self.coalescer.call(function, keys, args, future.set_result, size=size)
         return future
 
 
@@ -192,6 +192,19 @@ async def test_batches_and_flights_are_limited(world: World) -> None:
         assert int((await world.store.next())[2]) == size
         world.store.answer(*["y"] * size)
     assert (await calls[0], await calls[-1]) == ([b"x"], [b"y"])
+
+
+async def test_large_calls_make_room_when_they_leave(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two large calls in a tick the second is refused; one after the other, none."""
+    monkeypatch.setattr(coalesce, "MAX_WAITING_BYTES", 100)
+    for _ in range(2):
+        first, second = world.call("a", size=60), world.call("b", size=60)
+        assert isinstance(await second, Overloaded)
+        await world.store.next()
+        world.store.answer("1")
+        assert await first == [b"1"]
 
 
 async def test_a_failing_caller_costs_nobody_an_answer(
