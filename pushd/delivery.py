@@ -25,6 +25,7 @@ from pushd.errors import (
     Unauthorized,
     UnknownMailbox,
 )
+from pushd.futures import settle
 from pushd.identity.keys import validate_did
 from pushd.identity.names import is_name
 from pushd.identity.tokens import Token
@@ -136,7 +137,7 @@ class Deliveries:
     ) -> Future[list[Outcome]]:
         """Take deliveries, for who wants to await what becomes of them; see `take`."""
         answer: Future[list[Outcome]] = asyncio.get_running_loop().create_future()
-        self.take(token, deliveries, partial(_settle, answer), body_key=body_key)
+        self.take(token, deliveries, partial(settle, answer), body_key=body_key)
         return answer
 
     def take(
@@ -383,15 +384,6 @@ def _unready(batch: _Batch, results: Sequence[Result]) -> list[int]:
         if isinstance(result, Stale)
         or (named and isinstance(result, UnknownMailbox) and is_name(to))
     ]
-
-
-def _settle(answer: Future[list[Outcome]], outcomes: list[Outcome] | Exception) -> None:
-    if answer.done():  # nobody waits any more; what is stored is stored
-        return
-    if isinstance(outcomes, Exception):
-        answer.set_exception(outcomes)
-    else:
-        answer.set_result(outcomes)
 
 
 def _hide(results: Sequence[Result]) -> list[Result]:

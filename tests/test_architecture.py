@@ -13,7 +13,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"protocol"}),
     frozenset({"identity"}),
-    frozenset({"bounds"}),
+    frozenset({"bounds", "futures"}),
     frozenset({"allowance", "mailbox", "metrics", "resolvers"}),
     frozenset({"admission", "names", "rates"}),
     frozenset({"owners", "policies", "rules"}),

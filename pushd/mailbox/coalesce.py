@@ -75,17 +75,6 @@ class Call(Protocol):
         """Call."""
 
 
-def settle(future: asyncio.Future[T], result: T | PushdError) -> None:
-    """Complete a future that its caller may have cancelled or dropped."""
-    if future.done():
-        return
-    if isinstance(result, PushdError):
-        future.set_exception(result)
-        future.exception()  # asked for, so a dropped future is no complaint in the log
-    else:
-        future.set_result(result)
-
-
 class Batch:
     """Calls of one function over mailboxes of one slot, joined.
 

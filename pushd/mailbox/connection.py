@@ -15,6 +15,7 @@ from typing import Any, cast
 import hiredis
 
 from pushd.errors import ConfigurationError
+from pushd.futures import settle
 from pushd.mailbox.address import Address
 
 log = logging.getLogger("pushd.store")
@@ -109,7 +110,7 @@ class Connection(asyncio.Protocol):
             Unavailable: If the connection is lost.
         """
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self.send(pack(args), [lambda reply: _settle(future, reply)])
+        self.send(pack(args), [lambda reply: settle(future, reply)])
         return await future
 
     def abort(self) -> None:
@@ -155,15 +156,6 @@ def _call(receiver: Callable[[Any], None], value: Any) -> None:
         receiver(value)
     except Exception:
         log.exception("a listener of the store's connection failed")
-
-
-def _settle(future: asyncio.Future[Reply], reply: Reply) -> None:
-    if future.done():
-        return
-    if isinstance(reply, Exception):
-        future.set_exception(reply)
-    else:
-        future.set_result(reply)
 
 
 def pairs(reply: Any) -> dict[bytes, bytes]:

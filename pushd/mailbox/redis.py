@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from pushd.bounds import Bound
 from pushd.errors import PushdError
+from pushd.futures import settle
 from pushd.mailbox.address import Address, StoreUrl
 from pushd.mailbox.base import (
     Acknowledged,
@@ -31,7 +32,6 @@ from pushd.mailbox.base import (
 )
 from pushd.mailbox.checks import Durability
 from pushd.mailbox.cluster import Cluster
-from pushd.mailbox.coalesce import settle
 from pushd.mailbox.connection import Argument
 from pushd.mailbox.node import Node, Terms
 from pushd.mailbox.sentinel import WatchedNode

@@ -25,8 +25,9 @@ from typing import NamedTuple, TypeVarTuple
 import hiredis
 
 from pushd.errors import PushdError, StoreUnavailable
+from pushd.futures import settle
 from pushd.mailbox.base import Subscriber
-from pushd.mailbox.coalesce import PATIENCE, Coalescer, settle
+from pushd.mailbox.coalesce import PATIENCE, Coalescer
 from pushd.mailbox.connection import Connection, Reply, pack
 from pushd.mailbox.link import Link
 from pushd.mailbox.translation import TICK, channel_of, parse_id, parse_message, slot_of

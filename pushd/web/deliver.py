@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from pushd.delivery import Deliveries, Outcome
 from pushd.errors import BadRequest, PushdError, Unauthorized
+from pushd.futures import settle
 from pushd.identity.tokens import Token, digest_of
 from pushd.protocol.messages import (
     MAX_BATCH,
@@ -66,18 +67,9 @@ class Deliver:
         token = await authenticate(parts, headers, "deliver")
         body = await read_body(headers, receive)
         answered: Future[Answer] = get_running_loop().create_future()
-        accept(parts, token, body, partial(_settle, answered))
+        accept(parts, token, body, partial(settle, answered))
         status, text, more, media_type = await answered
         await answer(send, status, text, *more, media_type=media_type)
-
-
-def _settle(answered: Future[Answer], told: Answer | Exception) -> None:
-    if answered.done():  # nobody waits any more; what is stored is stored
-        return
-    if isinstance(told, Answer):
-        answered.set_result(told)
-    else:
-        answered.set_exception(told)
 
 
 def accept(parts: Parts, token: Token, body: bytes, done: Done) -> None:
