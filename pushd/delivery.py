@@ -266,10 +266,9 @@ class Deliveries:
     ) -> None:
         try:
             found = await _each(names, partial(self._find, token))
+            self._take(token, deliveries, done, body_key, found)
         except Exception as error:  # whatever it is, somebody waits for an answer
             done(error)
-        else:
-            self._take(token, deliveries, done, body_key, found)
 
     async def _find(self, token: Token, name: str) -> str | PushdError:
         try:

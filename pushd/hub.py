@@ -228,7 +228,7 @@ class Hub:
         for listener in self._listeners.get(mailbox, ()):
             try:
                 listener.published(messages)
-            except Exception:
+            except Exception:  # its bug is not the others'
                 log.exception("a listener failed")
 
     def acknowledged(

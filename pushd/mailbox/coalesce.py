@@ -114,7 +114,7 @@ class Batch:
             end = start + len(keys) * each
             try:
                 done(reply[start:end])
-            except Exception:
+            except Exception:  # a caller's bug is not the others'
                 log.exception(_FAILED)
             start = end
 

@@ -347,7 +347,7 @@ class Subscriptions:
         for mailbox, messages in fresh.items():
             try:  # as `_tell` does, without the step
                 published(mailbox, messages)
-            except Exception:
+            except Exception:  # a bug in one mailbox is not the others'
                 log.exception(_FAILED)
 
     def _ended(self, channel: bytes) -> None:
