@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from itertools import count, cycle
@@ -92,7 +93,7 @@ def keeper(cluster: Cluster, name: str) -> Server:
 
 
 def count_of(cluster: Cluster, name: str) -> Callable[[], int]:
-    """Return what asks the store until when it counts what somebody did."""
+    """Return what asks the store until when it counts what somebody did, in us."""
     keeps, key = keeper(cluster, name), channel_of(name)
     return lambda: int(keeps.ask("GET", key) or 0)
 
@@ -140,13 +141,14 @@ async def holds_over_both(
     Args:
         do: Does it at a server; returns the code of a refusal.
         servers: The two.
-        told: Until when it counts, as the store was told.
+        told: Until when it counts, as the store was told, in Unix microseconds.
     """
     one, other = servers
+    all_told = time.time() * 1e6
     for server, times in ((one, RATE * 8 // 10), (other, RATE // 10)):
-        before = told()
         assert [await do(server) for _ in range(times)] == [""] * times
-        await until(lambda before=before: told() > before)  # type: ignore[misc] # mypy cannot infer a lambda's default
+        all_told += times * 60e6 / RATE
+        await until(lambda all_told=all_told: told() >= all_told)  # type: ignore[misc] # mypy cannot infer a lambda's default
     for server in (other, one):
         codes = [await do(server)]
         while codes[-1] == "":
