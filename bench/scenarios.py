@@ -218,13 +218,14 @@ def connects(plan: Plan, files: Files, new_rig: NewRig) -> Figures:
 def _connects(rig: Rig, plan: Plan, files: Files) -> Figures:
     rig.load.tell(f"hellos {files.known}")
     rig.load.tell(f"storm {plan.recipients} {WIDTH}")
-    seen = _storm(rig, plan)
+    seen = storm(rig, plan)
     rig.load.tell(f"hellos {files.fresh}")
-    fresh = _storm(rig, plan)
+    fresh = storm(rig, plan)
     return _named("connect.seen", seen) | _named("connect.fresh", fresh)
 
 
-def _storm(rig: Rig, plan: Plan) -> Figures:
+def storm(rig: Rig, plan: Plan) -> Figures:
+    """Measure so many connects with the hellos there are."""
     before = sample(rig)
     rig.load.tell(f"storm {plan.storm} {WIDTH}")
     after = sample(rig)
