@@ -84,9 +84,9 @@ class Baseline(Struct):
 # --- measuring ----------------------------------------------------------------------------
 
 
-def instructions(directory: Path) -> Figures:
+def instructions(directory: Path, rounds: int) -> Figures:
     """Count what a new server executes."""
-    counted = counting.instructions(directory)
+    counted = counting.instructions(directory, rounds)
     return {name: sum(spent.values()) for name, spent in counted.items()}
 
 
@@ -170,9 +170,9 @@ def table(figures: Figures, baseline: Baseline) -> str:
     return report.markdown(rows)
 
 
-def measure(bench: Bench) -> Figures:
+def measure(rounds: int, bench: Bench) -> Figures:
     """Return all figures."""
-    return instructions(bench.directory) | processor_time(bench)
+    return instructions(bench.directory, rounds) | processor_time(bench)
 
 
 def main() -> None:
@@ -181,7 +181,9 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory(prefix="pushd-guard-") as name:
             directory = Path(name)
-            figures = measure(Bench(PLAN, directory, load.build(directory), _quiet))
+            figures = measure(
+                counting.ROUNDS, Bench(PLAN, directory, load.build(directory), _quiet)
+            )
     except (Unavailable, LoadFailed) as error:
         sys.exit(f"guard: {error}")
     except KeyboardInterrupt:

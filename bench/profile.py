@@ -6,6 +6,7 @@ times what was measured meanwhile is what each library costs a message. Then the
 instructions of a server are counted (`counting.py`), by the file whose they are.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from bench.load import LoadFailed
 from bench.pace import Figures
 from bench.processes import Unavailable
 from bench.report import markdown, number
-from bench.scenarios import BATCH, SENDERS, WIDTH, Files, Rig, check
+from bench.scenarios import BATCH, SENDERS, WIDTH, Files, Plan, Rig, check
 
 PLAN = QUICK._replace(seconds=4.0, storm=10_000, idle=(1, 2), mailboxes=1)
 """How much is done."""
@@ -58,6 +59,8 @@ COUNTED = {
     "connect.fresh": "connect, fresh token",
 }
 
+Work = Callable[[], Figures]
+"""Has a server do something, and tells what it cost."""
 Us = dict[str, float]
 """Microseconds by part."""
 
@@ -87,7 +90,7 @@ def main() -> None:
 # --- time, by library -------------------------------------------------------------------
 
 
-def measure(directory: Path) -> dict[str, Profile]:
+def measure(directory: Path, plan: Plan = PLAN) -> dict[str, Profile]:
     """Profile a new server and store at each kind of work.
 
     Raises:
@@ -99,30 +102,32 @@ def measure(directory: Path) -> dict[str, Profile]:
             "There is no profiler (perf) here; on Debian: apt install linux-perf"
         )
     program = load.build(directory)
-    files = scenarios.prepare(PLAN, directory)
+    files = scenarios.prepare(plan, directory)
     with scenarios.rig(directory / "rig", program, "memory") as rig:
-        works = _works(rig, files)
+        works = _works(rig, plan, files)
         return {name: _profiled(work, rig, directory / "perf") for name, work in works}
 
 
-def _works(rig: Rig, files: Files) -> Iterator[tuple[str, Callable[[], Figures]]]:
+def _works(
+    rig: Rig, plan: Plan, files: Files
+) -> Iterator[tuple[str, Callable[[], Figures]]]:
     """Have the server do one kind of work after the other."""
-    storm = partial(scenarios.storm, rig, PLAN)
+    storm = partial(scenarios.storm, rig, plan)
     rig.load.tell(f"hellos {files.known}")
-    rig.load.tell(f"storm {PLAN.recipients} {WIDTH}")
+    rig.load.tell(f"storm {plan.recipients} {WIDTH}")
     yield "connect, seen token", storm
     rig.load.tell(f"hellos {files.fresh}")
     yield "connect, fresh token", storm
     rig.load.tell(f"hellos {files.known}")
-    check(rig.load.tell(f"connect {PLAN.recipients} {WIDTH}"))
+    check(rig.load.tell(f"connect {plan.recipients} {WIDTH}"))
     for batch, name in ((1, "one per POST"), (BATCH, f"{BATCH} per POST")):
         rig.load.tell(f"posts {files.posts[batch]}")
-        deliver = partial(scenarios.deliver, rig, PLAN, senders=SENDERS[batch], rate=0)
+        deliver = partial(scenarios.deliver, rig, plan, senders=SENDERS[batch], rate=0)
         deliver()  # so that the tokens have been seen
         yield name, deliver
 
 
-def _profiled(work: Callable[[], Figures], rig: Rig, path: Path) -> Profile:
+def _profiled(work: Work, rig: Rig, path: Path) -> Profile:
     """Return where the time goes while something is measured."""
     kept = rig.store
     if kept is None:
@@ -137,17 +142,28 @@ def _profiled(work: Callable[[], Figures], rig: Rig, path: Path) -> Profile:
 
 @contextmanager
 def _recording(path: Path, *pids: int) -> Iterator[None]:
-    """Look where processes are, for as long as this lasts."""
+    """Look where processes are, for as long as this lasts; see perf-record(1)."""
+    (control, orders), (answers, answer) = os.pipe(), os.pipe()
     command = ["perf", "record", "--quiet", "--event=cpu-clock", f"--freq={RATE}"]
     command += [f"--pid={','.join(map(str, pids))}", f"--output={path}"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as perf:
+    command += ["--delay=-1", f"--control=fd:{control},{answer}"]
+    with (
+        subprocess.Popen(
+            command, stderr=subprocess.PIPE, pass_fds=(control, answer), text=True
+        ) as perf,
+        open(orders, "w", buffering=1) as tell,
+        open(answers) as told,
+    ):
+        os.close(control)
+        os.close(answer)
+        tell.write("enable\n")
+        if not told.readline():
+            raise Unavailable(f"perf cannot record: {perf.communicate()[1]}")
         try:
             yield
         finally:
             perf.send_signal(signal.SIGINT)
-            said = perf.communicate()[1]
-    if perf.returncode not in (0, -signal.SIGINT):
-        raise Unavailable(f"perf cannot record: {said.decode(errors='replace')}")
+            perf.communicate()
 
 
 def _looks(path: Path) -> Iterator[tuple[int, str]]:

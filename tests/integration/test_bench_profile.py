@@ -1,0 +1,68 @@
+"""The profile: whose code was executed is told of a real server, and adds up."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench import counting, profile
+from bench.profile import OTHERS, PLAN, file_of, part_of
+
+
+def may_profile() -> bool:
+    """Whether there is a profiler here that the kernel lets look."""
+    if shutil.which("perf") is None:
+        return False
+    command = ["perf", "record", "--event=cpu-clock", "--output=/dev/null", "true"]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+needs_profiler = pytest.mark.skipif(
+    shutil.which("cc") is None or not may_profile(),
+    reason="a profile needs a C compiler (cc) and a profiler (perf) that may look",
+)
+
+TINY = PLAN._replace(recipients=16, seconds=0.5, warmup=0.2, storm=200)
+
+
+@needs_profiler
+@pytest.mark.timeout(120)
+def test_the_time_of_a_server_is_told_by_library(tmp_path: Path) -> None:
+    """Each work took the kernel and the interpreter some time, and the store its own."""
+    profiles = profile.measure(tmp_path, TINY)
+    assert len(profiles) == 4
+    for name, (server, store) in profiles.items():
+        assert min(server["CPython"], server["the kernel"]) > 0, name
+        assert "the store itself, Lua in it" not in server
+        assert store.keys() & {"the store itself, Lua in it", "the kernel"}
+        assert "CPython" not in store
+
+
+@pytest.mark.timeout(120)
+def test_the_instructions_of_a_server_are_told_by_file(tmp_path: Path) -> None:
+    """A message is taken by `http.py` and pushed by `stream.py`, and the rows add up."""
+    counted = counting.instructions(tmp_path, rounds=1)
+    single = {file_of(path): round(n) for path, n in counted["single"].items()}
+    assert min(single["pushd/web/http.py"], single["pushd/web/stream.py"]) > 0
+    lines = profile.by_file(counted).splitlines()
+    cells = [line.split("|")[2].split("(")[0].replace(",", "") for line in lines[2:]]
+    *rows, total = [float(cell) for cell in cells if cell.strip()]
+    assert sum(rows) == pytest.approx(total, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("library", "part"),
+    [
+        ("[kernel.kallsyms]", "the kernel"),
+        ("/usr/bin/python3.11", "CPython"),
+        ("/usr/lib/libpython3.11.so.1.0", "CPython"),
+        ("/usr/lib/x86_64-linux-gnu/libc.so.6", "libc: memory, copying"),
+        ("/lib/python3.11/site-packages/uvloop/loop.so", "uvloop: the event loop"),
+        ("/usr/bin/redis-check-rdb", "the store itself, Lua in it"),
+        ("/usr/lib/libsomething.so", OTHERS),
+    ],
+)
+def test_a_library_belongs_to_a_part(library: str, part: str) -> None:
+    """What perf calls a library is counted where a reader would look for it."""
+    assert part_of(library) == part
