@@ -1,36 +1,23 @@
-"""The server's half of a session: what one conversation does next, and nothing else.
+"""The server's half of a session: one conversation, from hello to close.
 
 Theory of operation. Events come in as method calls, each answers with commands for the
-driver (`web/driver.py`) to carry out. The session owns one promise: the client is sent
-every message after its cursor, in order, at least once, never more than `window` of them
-unseen, and is told the truth whenever continuity was broken.
+driver (`web/driver.py`) to carry out. Which messages go out, and when, is the `Flow`'s to
+say, on which a session is built; what the session adds is who the client is and how long
+it stays.
 
-    GREETING --hello--> OPENING --opened--> CATCHUP --complete page--> LIVE
-                           ^                                          |    ^
-                           |                 gap, or no room to push  v    | complete
-                           +------- another epoch is seen ---------- LAGGING page
+    GREETING --hello--> OPENING ..the flow.. LIVE
     every state --> CLOSING
 
-- `position` is how far the client was sent; a message goes out only as its successor.
-- In CATCHUP and LAGGING pages are pulled, one at a time, as room allows. While a page is
-  under way publications wait in the *gate*: what the page does not cover is pushed right
-  after it, so nothing falls between reading and listening. A gate that overflows is
-  given up and another page read; the mailbox is the truth, publications only make it fast.
-- Room is the window less what the client has not seen. A client that reads slowly, or a
-  transport that is full, has no room: pushes are dropped and pulled later.
-- `read` events wait behind a page under way, and drop from it what was read elsewhere. They
-  wait for a transport that is full, too; a client that falls too far behind is sent away,
-  and learns what is gone when it comes back.
-- Another epoch, seen anywhere, is not a gap: the mailbox is opened again, the client told
-  `replay`, and history begins at the first unread message.
+- Nothing is opened before the owner of the token is known. A newer token prolongs the
+  session; without one it ends when the token does.
+- A client that says nothing, takes nothing, or falls too far behind is sent away, and
+  learns what it missed when it comes back.
 
 Every await of the driver is two events here (a command, then its answer), so a property
 test can put anything between them. Time is an argument: Unix seconds.
 """
 
-from bisect import bisect_right
 from collections.abc import Sequence
-from enum import IntEnum
 from math import inf
 from typing import NamedTuple
 
@@ -44,23 +31,18 @@ from pushd.protocol.commands import (
     Authenticate,
     Close,
     Commands,
-    Open,
     Probe,
-    Push,
-    ReadPage,
     Send,
-    Told,
 )
-from pushd.protocol.ids import START, Cursor, MessageId, parse_ids
+from pushd.protocol.flow import NOTHING, Flow, State
+from pushd.protocol.ids import Cursor, MessageId, parse_ids
 from pushd.protocol.messages import (
     MAX_IDS,
     MAX_WINDOW,
-    MESSAGES_PER_FRAME,
     Accepted,
     Ack,
     Acked,
     AnyClientFrame,
-    CaughtUp,
     Closing,
     Continuity,
     Deliver,
@@ -69,23 +51,19 @@ from pushd.protocol.messages import (
     Expiring,
     Hello,
     Overflow,
-    Overflowed,
     Ping,
     Pong,
-    Read,
     Ref,
     Renew,
     Renewed,
-    Replay,
     Seen,
+    ServerFrame,
     StoredMessage,
     Welcome,
     ack_of,
     error_frame,
-    frames_of,
     problem,
 )
-from pushd.protocol.reads import Reads
 
 HELLO_TIMEOUT = 10.0
 """Seconds a client has for its first frame."""
@@ -97,25 +75,8 @@ STUCK_CHECK = 5.0
 """Seconds between two looks at a write that does not drain."""
 RETRY = 1.0
 """Seconds until a failed read is tried again."""
-GATE_LIMIT = MESSAGES_PER_FRAME
-"""Publications kept while a page is under way; more are read instead."""
 READS_LIMIT = MAX_IDS
 """Acks of others kept until they can be told; with more the session ends."""
-
-
-class State(IntEnum):
-    """Where a session stands."""
-
-    GREETING = 0
-    OPENING = 1
-    CATCHUP = 2
-    LIVE = 3
-    LAGGING = 4
-    CLOSING = 5
-
-
-NOTHING: Commands = []
-"""The answer of most events; shared, never changed."""
 
 
 class Terms(NamedTuple):
@@ -130,70 +91,45 @@ class Terms(NamedTuple):
     ping_interval: int
 
 
-class ServerSession:
+class ServerSession(Flow):
     """One conversation, from hello to close.
 
     Attributes:
         id: Names the session; the origin of its acks.
         mailbox: DID of the mailbox, empty until authenticated.
         device: The client's name for itself; a newer session with it displaces this.
-        state: Where the session stands.
         expires: When the token ends, in Unix seconds.
         deadline: When `tick` wants to be called next, at the latest; infinite at the end.
     """
 
     __slots__ = (
-        "_blocked_since",
         "_close_at",
         "_expiring_told",
-        "_gate",
-        "_gate_missed",
         "_hello",
         "_next_ping",
-        "_reads",
-        "_replay_reason",
-        "_retry_at",
         "_terms",
-        "_unseen",
         "_unsent",
-        "_waiting",
         "deadline",
         "device",
-        "epoch",
         "expires",
         "id",
         "mailbox",
-        "position",
-        "state",
-        "window",
     )
 
     def __init__(self, id: str, terms: Terms, *, now: float) -> None:
+        super().__init__()
         self.id = id
         self.mailbox = ""
         self.device = ""
-        self.state = State.GREETING
         self.expires = 0.0
-        self.epoch = 0
-        self.position = START
-        self.window = 0
         self.deadline = now + HELLO_TIMEOUT
         self._terms = terms
+        # Until it was answered by a welcome.
         self._hello: Hello | None = None
-        self._replay_reason = ""
-        # A page or an opening is under way; its answer is awaited.
-        self._waiting = False
-        self._gate: list[StoredMessage] | None = None
-        self._gate_missed = False
-        self._reads: Reads | None = None
-        # Ids sent and not yet seen, ascending; None when there are none.
-        self._unseen: list[MessageId] | None = None
         self._next_ping = 0.0
         self._expiring_told = False
-        # Since when the transport has taken nothing of the bytes unsent; 0 if not full.
-        self._blocked_since = 0.0
+        # Bytes that waited when the transport last took any.
         self._unsent = 0
-        self._retry_at = 0.0
         self._close_at = 0.0
 
     # --- frames of the client --------------------------------------------------------
@@ -263,16 +199,6 @@ class ServerSession:
         highest = what if isinstance(what, MessageId) else max(what)
         return [Acknowledge(what, frame.ref), *self._seen(highest)]
 
-    def _seen(self, upto: MessageId) -> Commands:
-        """Open the window for what the client took off the wire."""
-        unseen = self._unseen
-        if unseen is not None:
-            if unseen[-1] <= upto:
-                self._unseen = None
-            else:
-                del unseen[: bisect_right(unseen, upto)]
-        return self._pull() if self.state is not State.LIVE else NOTHING
-
     # --- answers to commands ---------------------------------------------------------
 
     def authenticated(self, mailbox: str, expires: float, now: float) -> Commands:
@@ -311,30 +237,16 @@ class ServerSession:
         unread: int,
         gone: Sequence[MessageId],
         overflow: Overflow | None,
-        now: float,
     ) -> Commands:
         """Take the mailbox as it was opened: greet the client, begin its history."""
         if self.state is State.CLOSING:
             return NOTHING
-        self._waiting = False
-        commands: Commands = []
-        if self._hello is not None:
-            commands.append(Send(self._welcome(self._hello, tail, unread)))
+        if self._hello is None:
+            greeting: ServerFrame = self._replayed(tail, unread)
+        else:
+            greeting = self._welcome(self._hello, tail, unread)
             self._hello = None
-        else:
-            self.position = START
-            reason, self._replay_reason = self._replay_reason, ""
-            commands.append(Send(Replay(tail=str(tail), unread=unread, reason=reason)))
-        if gone:
-            commands.append(Send(Read(ids=[str(id) for id in gone])))
-        self.epoch = tail.epoch
-        self.state = State.CATCHUP
-        if unread == 0 or self.position == tail:
-            commands += self._arrive(tail, unread, overflow)
-        else:
-            commands += self._tell_reads()
-            commands += self._pull()
-        return commands
+        return [Send(greeting), *self._begin(tail, unread, gone, overflow)]
 
     def _welcome(self, hello: Hello, tail: MessageId, unread: int) -> Welcome:
         continuity: Continuity = "replay"
@@ -354,64 +266,15 @@ class ServerSession:
             window=self.window,
         )
 
-    def page(
-        self,
-        messages: Sequence[StoredMessage],
-        complete: bool,
-        tail: MessageId,
-        unread: int,
-        overflow: Overflow | None,
-    ) -> Commands:
-        """Take a page: send it, and go on with the next or with what waits in the gate."""
-        if self.state is State.CLOSING:
-            return NOTHING
-        self._waiting = False
-        if tail.epoch != self.epoch:
-            return self._reopen("The mailbox began a new epoch.")
-        commands = self._send(self._without_read(messages))
-        if complete:
-            commands += self._arrive(tail, unread, overflow)
-        else:
-            self.position = messages[-1].id
-            commands += self._tell_reads()
-            commands += self._pull()
-        return commands
-
-    def _arrive(self, tail: MessageId, unread: int, overflow: Overflow | None) -> Commands:
-        """Go live from `tail`, with what was published while the page was under way."""
-        self.position = tail
-        commands: Commands = []
-        if self.state is State.CATCHUP:
-            end = str(tail)
-            commands.append(Send(CaughtUp(tail=end, cursor=end, unread=unread)))
-            # No page after a lag tells it: while the mailbox is full, each of them would.
-            if overflow is not None:
-                commands += self.overflowed(overflow)
-        gate, self._gate = self._gate, None
-        missed, self._gate_missed = self._gate_missed, False
-        self.state = State.LAGGING if missed else State.LIVE
-        if missed:
-            commands += self._tell_reads()
-            commands += self._pull()
-        elif gate:
-            commands += self._follow(gate)
-            commands += self._tell_reads()
-        else:
-            commands += self._tell_reads()
-        return commands
-
     def failed(self, error: PushdError, now: float) -> Commands:
         """Take that opening or reading failed: try again later, from where it stands."""
         if self.state is State.CLOSING:
             return NOTHING
-        self._waiting = False
-        self._close_gate()
-        if self._hello is not None:
+        if self._hello is not None or isinstance(error, Forbidden):
             return self._close_for(error, close_code(error), now)
-        if isinstance(error, Forbidden):
-            return self._close_for(error, CloseCode.FORBIDDEN, now)
         if isinstance(error, UnknownMailbox):
             return self._reopen("The mailbox was lost.")
+        self._gate = None
         self._retry_at = now + RETRY
         self._plan(now)
         return NOTHING
@@ -447,38 +310,6 @@ class ServerSession:
 
     # --- what happens in the mailbox -------------------------------------------------
 
-    def takes(self, id: MessageId) -> bool:
-        """Tell whether the one message just published is to be sent as it is, and now.
-
-        That is almost always so, and no commands are made for it: it counts as sent. If
-        not, nothing has changed, and `published` decides.
-        """
-        position = self.position
-        if (
-            self.state is not State.LIVE
-            or id.seq != position.seq + 1
-            or id.epoch != position.epoch
-            or self._reads
-            or self._blocked_since
-        ):
-            return False
-        if self._unseen is None:
-            self._unseen = [id]
-        elif len(self._unseen) < self.window:
-            self._unseen.append(id)
-        else:
-            return False
-        self.position = id
-        return True
-
-    def published(self, messages: Sequence[StoredMessage]) -> Commands:
-        """Take messages as they were accepted, in order."""
-        if self.state is State.LIVE:
-            return self._follow(messages)
-        if self._waiting:
-            self._keep(messages)
-        return NOTHING
-
     def postponed(self, messages: Sequence[StoredMessage], now: float) -> Commands:
         """Take messages as they were accepted, while nothing may be pushed.
 
@@ -495,41 +326,10 @@ class ServerSession:
         """Take that messages were acked; the session that did it knows."""
         if origin == self.id or self.state in (State.GREETING, State.CLOSING):
             return NOTHING
-        if not self._waiting and not self._blocked_since:
-            return self._tell_reads() + self._tell_read(what)
-        if self._reads is None:
-            self._reads = Reads()
-        self._reads.add(what)
-        if len(self._reads) > READS_LIMIT:
+        commands = self._read_elsewhere(what)
+        if self._reads is not None and len(self._reads) > READS_LIMIT:
             return self._leave(CloseCode.TIMEOUT, "behind", retry_after=0.0)
-        return NOTHING
-
-    def overflowed(self, overflow: Overflow) -> Commands:
-        """Take that the full mailbox refused deliveries."""
-        if self.state in (State.GREETING, State.OPENING, State.CLOSING):
-            return NOTHING
-        frame = Overflowed(refused=overflow.refused, since=overflow.since)
-        return [Send(frame), Told(overflow)]
-
-    def tail(self, tail: MessageId | None) -> Commands:
-        """Compare with the mailbox's tail; None if the mailbox is not there.
-
-        Finds what a lost publication hid, and an epoch that nobody published in. Whatever
-        waits to be tried again is tried now: a clock that was set back since would have it
-        wait for as long as that.
-        """
-        retry, self._retry_at = self._retry_at, 0.0
-        if self._waiting or self.state in (State.GREETING, State.CLOSING):
-            return NOTHING
-        if self.state is State.OPENING:
-            return self._open(()) if retry else NOTHING
-        if tail is None:
-            return self._reopen("The mailbox was lost.")
-        if tail.epoch != self.epoch:
-            return self._reopen("The mailbox began a new epoch.")
-        if self.state is State.LIVE and tail > self.position:
-            self.state = State.LAGGING
-        return self._pull() if self.state is not State.LIVE else NOTHING
+        return commands
 
     # --- what happens to the connection ----------------------------------------------
 
@@ -542,12 +342,9 @@ class ServerSession:
     def resumed(self) -> Commands:
         """Take that the transport has drained."""
         self._blocked_since = 0.0
-        if self.state is State.CLOSING or self._waiting:
+        if self.state is State.CLOSING or self._gate is not None:
             return NOTHING
-        commands = self._tell_reads()
-        if self.state is not State.LIVE:
-            commands = commands + self._pull()
-        return commands
+        return self._go_on()
 
     def displaced(self) -> Commands:
         """Take that a newer session of this device, or of this mailbox, took over."""
@@ -624,16 +421,6 @@ class ServerSession:
             commands.append(Send(Expiring(at=int(self.expires))))
         return commands
 
-    def _retry(self, now: float) -> Commands:
-        if not self._retry_at or now < self._retry_at:
-            return NOTHING
-        self._retry_at = 0.0
-        if self._waiting:
-            return NOTHING
-        if self.state is State.OPENING:
-            return self._open(())
-        return self._pull()
-
     def _plan(self, now: float) -> None:
         """Set `deadline` to the next moment at which time alone changes something."""
         if self.state is State.GREETING:
@@ -653,119 +440,6 @@ class ServerSession:
     def _begin_term(self, expires: float) -> None:
         self.expires = expires
         self._expiring_told = False
-
-    # --- sending ---------------------------------------------------------------------
-
-    @property
-    def _room(self) -> int:
-        """How many messages may be sent now."""
-        if self._blocked_since:
-            return 0
-        return self.window - (len(self._unseen) if self._unseen is not None else 0)
-
-    def _follow(self, messages: Sequence[StoredMessage]) -> Commands:
-        """Send what directly follows the position; fall behind at a gap or without room."""
-        room = self._room
-        epoch, seq = self.position.epoch, self.position.seq
-        if len(messages) == 1 and room > 0:  # as almost always
-            id = messages[0].id
-            if id.epoch == epoch and id.seq == seq + 1:
-                self.position = id
-                return self._send(self._without_read(messages))
-        taken: list[StoredMessage] = []
-        for message in messages:
-            id = message.id
-            if id.epoch > epoch:
-                commands = self._send(self._without_read(taken))
-                return commands + self._reopen("The mailbox began a new epoch.")
-            if id.epoch < epoch or id.seq <= seq:
-                continue
-            if id.seq != seq + 1 or len(taken) >= room:
-                self.state = State.LAGGING
-                break
-            seq += 1
-            taken.append(message)
-        if seq != self.position.seq:
-            self.position = MessageId(epoch, seq)
-        commands = self._send(self._without_read(taken))
-        if self.state is State.LAGGING:
-            commands = commands + self._pull()
-        return commands
-
-    def _send(self, messages: Sequence[StoredMessage]) -> Commands:
-        """Push messages in frames of bounded count and size."""
-        if not messages:
-            return []
-        if self._unseen is None:
-            self._unseen = []
-        self._unseen.extend([message.id for message in messages])
-        return [Push(part, Cursor(part[-1].id, self.epoch)) for part in frames_of(messages)]
-
-    def _pull(self) -> Commands:
-        """Read the next page, if none is under way and there is room for some of it."""
-        if self._waiting or self._retry_at:
-            return NOTHING
-        if self.state not in (State.CATCHUP, State.LAGGING):
-            return NOTHING
-        room = self._room
-        if room < min(MESSAGES_PER_FRAME, (self.window + 1) // 2):
-            return NOTHING
-        self._wait()
-        return [ReadPage(self.position, min(MESSAGES_PER_FRAME, room))]
-
-    def _open(self, holding: Sequence[MessageId]) -> Commands:
-        self._wait()
-        return [Open(holding)]
-
-    def _reopen(self, reason: str) -> Commands:
-        """Begin again from the first unread message, because continuity was broken."""
-        self.state = State.OPENING
-        self._replay_reason = reason
-        self._unseen = None
-        return self._open(())
-
-    def _wait(self) -> None:
-        """Expect an answer; what is published meanwhile waits in an empty gate."""
-        self._waiting = True
-        self._close_gate()
-
-    def _close_gate(self) -> None:
-        self._gate = None
-        self._gate_missed = False
-
-    def _keep(self, messages: Sequence[StoredMessage]) -> None:
-        """Hold publications back until the answer under way has come."""
-        if self._gate_missed:
-            return
-        if self._gate is None:
-            self._gate = []
-        self._gate.extend(messages)
-        if len(self._gate) > GATE_LIMIT:
-            self._gate = None
-            self._gate_missed = True
-
-    def _without_read(self, messages: Sequence[StoredMessage]) -> Sequence[StoredMessage]:
-        """Leave out what was read elsewhere while it was on its way."""
-        reads = self._reads
-        if reads is None:
-            return messages
-        return [message for message in messages if message.id not in reads]
-
-    def _tell_reads(self) -> Commands:
-        """Tell what was acked elsewhere and had to wait."""
-        if self._reads is None or self._blocked_since:
-            return []
-        commands: Commands = []
-        reads, self._reads = self._reads, None
-        for what in reads:
-            commands += self._tell_read(what)
-        return commands
-
-    def _tell_read(self, what: Sequence[MessageId] | MessageId) -> Commands:
-        """Tell what was acked elsewhere, in the form of the ack."""
-        if isinstance(what, MessageId):
-            return [Send(Read(upto=str(what))), *self._seen(what)]
-        return [Send(Read(ids=[str(id) for id in what])), *self._seen(max(what))]
 
     # --- leaving ---------------------------------------------------------------------
 

@@ -21,9 +21,10 @@ from pushd.identity.tokens import Token
 from pushd.mailbox.base import Opened, Page
 from pushd.owners import NO_MAILBOX
 from pushd.protocol.commands import Commands, Open, ReadPage, Told
+from pushd.protocol.flow import State
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow, StoredMessage
-from pushd.protocol.session import ServerSession, State
+from pushd.protocol.session import ServerSession
 from pushd.web.parts import Parts
 
 SLOTS = (
@@ -195,9 +196,7 @@ class Driver:
         opened = answer.result()
         self._welcomed_at, self._history = now, 0
         self._run(
-            self._session.opened(
-                opened.tail, opened.unread, opened.gone, opened.overflow, now
-            )
+            self._session.opened(opened.tail, opened.unread, opened.gone, opened.overflow)
         )
         self._note_caught_up()
 

@@ -43,7 +43,7 @@ from pushd.protocol.events import (
     event,
     messages_event,
 )
-from pushd.protocol.session import State
+from pushd.protocol.flow import State
 from pushd.web import driver
 from pushd.web.addresses import forwarded_of
 from pushd.web.cors import headers_for

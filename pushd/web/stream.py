@@ -34,6 +34,7 @@ from pushd.protocol.commands import (
     Send,
     Told,
 )
+from pushd.protocol.flow import State
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import (
     MAX_CLIENT_FRAME,
@@ -49,7 +50,7 @@ from pushd.protocol.messages import (
     message_frame,
     messages_frame,
 )
-from pushd.protocol.session import ServerSession, State
+from pushd.protocol.session import ServerSession
 from pushd.web import driver, framing, handshake
 from pushd.web.addresses import forwarded_of
 from pushd.web.driver import Driver, failure

@@ -9,7 +9,7 @@ from typing import Any
 from pushd import hub
 from pushd.mailbox import checks, node
 from pushd.mailbox.functions import MAILBOXES
-from pushd.protocol import session
+from pushd.protocol import flow
 from pushd.protocol.commands import Command
 from pushd.protocol.messages import StoredMessage
 
@@ -26,21 +26,19 @@ def _seam() -> None:
     def forget(self: object, messages: Sequence[object]) -> None:
         pass
 
-    _replace(session.ServerSession, "_keep", forget)
+    _replace(flow.Flow, "_keep", forget)
 
 
 def _gate() -> None:
     """Send what is published at once, whatever history is still to come before it."""
 
-    def overtake(
-        self: session.ServerSession, messages: Sequence[StoredMessage]
-    ) -> list[Command]:
-        if self.state in (session.State.GREETING, session.State.CLOSING) or not self.epoch:
+    def overtake(self: flow.Flow, messages: Sequence[StoredMessage]) -> list[Command]:
+        if self.state in (flow.State.GREETING, flow.State.CLOSING) or not self.epoch:
             return []
         self.position = messages[-1].id
         return list(self._send(messages))
 
-    _replace(session.ServerSession, "published", overtake)
+    _replace(flow.Flow, "published", overtake)
 
 
 def _epoch() -> None:

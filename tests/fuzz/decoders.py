@@ -85,7 +85,7 @@ def _client_frames(data: bytes) -> object:
     session = ServerSession("s", Terms("https://push.example", 25), now=NOW)
     session.received(decode_client_frame(b'{"type":"hello","token":"x"}'), NOW)
     session.authenticated(KEY.did, NOW + 600, NOW)
-    session.opened(MessageId(7, 9), 3, (), None, NOW)
+    session.opened(MessageId(7, 9), 3, (), None)
     return session.received(decode_client_frame(data), NOW)
 
 

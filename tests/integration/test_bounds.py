@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from pushd.bounds import COME_BACK
-from pushd.protocol.session import State
+from pushd.protocol.flow import State
 from pushd.web import strangers
 from pushd.web.stream import Stream
 from tests.contract.stores import until

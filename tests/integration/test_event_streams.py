@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from pushd.protocol.session import State
+from pushd.protocol.flow import State
 from pushd.web.events import Events
 from tests.harness import Person, RunningServer, exchange, serving
 from tests.talking import EVENTS, deliver, listening, open_mailbox, reading_events

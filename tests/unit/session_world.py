@@ -243,7 +243,7 @@ class World:
         """The oldest answer lands at the session."""
         answer = self.answers.popleft()
         if isinstance(answer, OpenAnswer):
-            self.carry_out(self.session.opened(*answer, (), None, NOW))
+            self.carry_out(self.session.opened(*answer, (), None))
         else:
             self.carry_out(self.session.page(*answer, None))
 

@@ -7,19 +7,14 @@ from pushd.errors import BadRequest
 from pushd.protocol.closing import CloseCode
 from pushd.protocol.commands import Authenticate, Close, Open, ReadPage, Send
 from pushd.protocol.events import EventSession, event, messages_event
+from pushd.protocol.flow import State
 from pushd.protocol.ids import Cursor, MessageId
 from pushd.protocol.messages import CaughtUp, Closing, Expiring, Pong, Read, Welcome
-from pushd.protocol.session import ServerSession, State
+from pushd.protocol.session import ServerSession
 from tests.unit.machines import HUNT, SETTINGS
+from tests.unit.session_steps import E1, ids
 from tests.unit.session_world import BOB, NOW, TERMS, World, stored
 from tests.unit.test_session_machine import LossyBus, PerfectBus
-
-E1 = 100
-
-
-def messages(*seqs: int) -> list[MessageId]:
-    """Return ids of the first epoch."""
-    return [MessageId(E1, seq) for seq in seqs]
 
 
 def requested(after: str | None = None) -> EventSession:
@@ -33,7 +28,7 @@ def requested(after: str | None = None) -> EventSession:
 def live() -> EventSession:
     """Return a session that is caught up with an empty mailbox."""
     session = requested()
-    session.opened(MessageId(E1, 0), 0, (), None, NOW)
+    session.opened(MessageId(E1, 0), 0, (), None)
     assert session.state is State.LIVE
     return session
 
@@ -74,7 +69,7 @@ def test_a_request_is_authenticated_opened_and_welcomed() -> None:
     session = EventSession("s1", TERMS, now=NOW)
     assert session.requested("100-2", "phone") == [Authenticate(None)]
     assert session.authenticated(BOB, NOW + 3600, NOW) == [Open(())]
-    commands = session.opened(MessageId(E1, 4), 2, (), None, NOW)
+    commands = session.opened(MessageId(E1, 4), 2, (), None)
     assert isinstance(commands[0], Send)
     assert isinstance(commands[0].frame, Welcome)
     assert commands[0].frame.continuity == "exact"
@@ -134,7 +129,7 @@ def test_a_full_transport_is_pushed_to_again_once_it_drained() -> None:
     session = live()
     session.paused(70_000, NOW)
 
-    assert session.published([stored(id) for id in messages(1, 2)]) == []
+    assert session.published([stored(id) for id in ids(1, 2)]) == []
     assert session.state is State.LAGGING
     assert session.resumed() == [ReadPage(MessageId(E1, 0), 100)]
 

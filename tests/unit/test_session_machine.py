@@ -15,10 +15,11 @@ from hypothesis.stateful import (
 
 from pushd.protocol import session
 from pushd.protocol.commands import Commands, ReadPage
+from pushd.protocol.flow import State
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import MAX_WINDOW, Overflow, StoredMessage
 from pushd.protocol.reads import Reads
-from pushd.protocol.session import ServerSession, State
+from pushd.protocol.session import ServerSession
 from tests.unit.machines import HUNT, SETTINGS
 from tests.unit.session_world import NOW, World
 
@@ -208,9 +209,15 @@ class DoublePush(ServerSession):
 
     __slots__ = ()
 
-    def _arrive(self, tail: MessageId, unread: int, overflow: Overflow | None) -> Commands:
-        gate, self._gate = self._gate, None
-        return super()._arrive(tail, unread, overflow) + self._send(gate or [])
+    def _arrive(
+        self,
+        tail: MessageId,
+        unread: int,
+        overflow: Overflow | None,
+        gate: Sequence[StoredMessage] | None,
+    ) -> Commands:
+        commands = super()._arrive(tail, unread, overflow, gate)
+        return commands + self._send(gate or [])
 
 
 class ForgottenReads(ServerSession):
