@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self, TypeVar, cast
 
 from pushd.client.cursors import CursorStore, FileCursors, MemoryCursors
@@ -38,6 +37,7 @@ from pushd.client.publisher import Publisher
 from pushd.client.receiver import Receiver
 from pushd.client.servers import OVERLAP, Servers
 from pushd.client.state import State, StateFile
+from pushd.client.tasks import cancel
 from pushd.identity.keys import Algorithm, PrivateKey
 from pushd.identity.names import form_of, validate_app
 from pushd.protocol.client_commands import Status
@@ -417,15 +417,8 @@ class Client:
         self._keeper = asyncio.create_task(self._keep())
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+    async def __aexit__(self, *_: object) -> None:
+        await cancel(self._keeper)
         try:
             await self._servers.stop()
             await self._save()

@@ -11,8 +11,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
+from pushd.client.arrivals import Arrivals
 from pushd.client.credentials import Credentials
 from pushd.client.cursors import CursorStore, MemoryCursors
 from pushd.client.listeners import (
@@ -22,10 +23,10 @@ from pushd.client.listeners import (
     Listener,
     Listeners,
     NotHandled,
-    NotYet,
     Received,
     tell,
 )
+from pushd.client.tasks import cancel
 from pushd.client.transports import Transport
 from pushd.client.transports.pushd import PushdStream
 from pushd.identity.keys import PrivateKey
@@ -36,11 +37,6 @@ from pushd.protocol.urls import canonical_url
 
 GRACE = 5.0
 """Seconds listeners have to finish when the receiver stops, and then the server."""
-OPENED_AHEAD = 8
-"""Messages that are opened at once, ahead of those the listeners have."""
-PUT_OFF = 1000
-"""Messages that wait to be opened again; more are left for the next connection."""
-
 OnError = TypeVar("OnError", bound=ErrorCallback)
 OnState = TypeVar("OnState", bound=Callable[[Status], object])
 OnRead = TypeVar("OnRead", bound=Callable[[Read], object])
@@ -131,10 +127,7 @@ class Receiver:
         self._on_read: list[Callable[[Read], object]] = []
         self._on_overflow: list[Callable[[Overflow], object]] = []
         self._concurrency = concurrency
-        self._arrived: asyncio.Queue[_Arrival | None] = asyncio.Queue()
-        self._opening: set[_Arrival] = set()
-        self._openers = asyncio.Semaphore(concurrency + OPENED_AHEAD)
-        self._put_off: dict[Received, asyncio.TimerHandle] = {}
+        self._arrivals = Arrivals(self._listeners, concurrency)
         self._begin = asyncio.Event()
         if len(self._listeners):
             self._begin.set()
@@ -142,7 +135,6 @@ class Receiver:
         self._ended = asyncio.Event()
         self._failure: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
-        self._workers: list[asyncio.Task[None]] = []
         self._iterators: list[asyncio.Queue[Received | None]] = []
 
     @property
@@ -252,61 +244,22 @@ class Receiver:
                 arrived.put_nowait(None)
 
     async def _run(self) -> None:
-        self._workers = [
-            asyncio.create_task(self._work()) for _ in range(self._concurrency)
-        ]
+        """Run until the stream ends or anything fails."""
         stream = asyncio.create_task(self._transport.run(self))
+        arrivals = asyncio.create_task(self._arrivals.run())
         try:
-            await _first_failure(stream, *self._workers)
+            await asyncio.wait({stream, arrivals}, return_when=asyncio.FIRST_COMPLETED)
+            if arrivals.done():
+                await arrivals
+            await stream
         finally:
-            await _cancel(stream, *self._workers, *self._opening)
-            for again in self._put_off.values():
-                again.cancel()
-
-    async def _work(self) -> None:
-        while (opened := await self._arrived.get()) is not None:
-            if (message := await opened) is not None:
-                await self._listeners.call(message)
-            self._openers.release()
-
-    def _take(self, message: Received) -> None:
-        """Begin to open a message; the listeners get it when its turn comes."""
-        opening = asyncio.create_task(self._open(message))
-        self._opening.add(opening)
-        opening.add_done_callback(self._opening.discard)
-        self._arrived.put_nowait(opening)
-
-    async def _open(self, message: Received) -> Received | None:
-        # Released by the worker: what was opened takes memory until it was listened to.
-        await self._openers.acquire()
-        try:
-            return message if await self._listeners.open(message) else None
-        except NotYet as later:
-            self._open_later(message, later.seconds)
-            return None
-
-    def _open_later(self, message: Received, seconds: float) -> None:
-        if len(self._put_off) >= PUT_OFF:
-            message.leave()
-            return
-        loop = asyncio.get_running_loop()
-        self._put_off[message] = loop.call_later(seconds, self._open_again, message)
-
-    def _open_again(self, message: Received) -> None:
-        del self._put_off[message]
-        if not message.acked:
-            self._take(message)
+            await cancel(stream, arrivals)
 
     async def stop(self) -> None:
         """Let the listeners finish, say the last acks, and close."""
         self._stopping = True
         self._begin.set()
-        while not self._arrived.empty():
-            self._arrived.get_nowait()
-        for _ in self._workers:
-            self._arrived.put_nowait(None)
-        if self._workers:
-            await asyncio.wait(self._workers, timeout=GRACE)
+        await self._arrivals.drop(GRACE)
         self._transport.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(2 * GRACE):
@@ -334,8 +287,7 @@ class Receiver:
     ) -> None:
         if error is None and not self._ended.is_set():
             await self.stop()
-        if self._task is not None:
-            await _cancel(self._task)
+        await cancel(self._task)
         if error is None and isinstance(self._failure, Exception):
             raise self._failure
 
@@ -343,7 +295,7 @@ class Receiver:
 
     def arrived(self, id: MessageId, message: Message) -> None:
         """Take a message of the transport."""
-        self._take(Received(id, message, self._transport, self.server))
+        self._arrivals.take(Received(id, message, self._transport, self.server))
 
     def told(self, what: Status | Read | Overflow) -> None:
         """Take what the transport says beside messages."""
@@ -355,23 +307,3 @@ class Receiver:
                 tell(self._on_read, what)
             case Overflow():
                 tell(self._on_overflow, what)
-
-
-_Arrival = asyncio.Task[Received | None]
-"""A message that is being opened; None when the listeners do not get it."""
-
-
-async def _first_failure(stream: asyncio.Task[None], *workers: asyncio.Task[None]) -> None:
-    """Wait until the stream ends or anything fails."""
-    pending: set[asyncio.Task[None]] = {stream, *workers}
-    while stream in pending:
-        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-
-
-async def _cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and see them end."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

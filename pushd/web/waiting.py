@@ -5,7 +5,6 @@ import math
 import secrets
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self
 
 from starlette.requests import ClientDisconnect
@@ -51,12 +50,7 @@ class Wait:
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Listen no longer."""
         self._hub.leave(self)
 

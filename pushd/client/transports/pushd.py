@@ -17,6 +17,7 @@ from websockets.typing import Subprotocol
 
 from pushd.client.credentials import Credentials
 from pushd.client.cursors import CursorStore
+from pushd.client.tasks import cancel
 from pushd.client.transports import Recipient
 from pushd.protocol.client import ClientSession
 from pushd.protocol.client_commands import (
@@ -127,7 +128,7 @@ class PushdStream:
                 if self._broken is not None:
                     raise self._broken
         finally:
-            await _cancel(ticker, self._connection)
+            await cancel(ticker, self._connection)
             self._over = True
             self._save_due.set()
             await asyncio.gather(saver, return_exceptions=True)
@@ -324,11 +325,3 @@ async def _connect(server: str) -> _Socket:
 
 def _seconds(header: str | None) -> float:
     return float(header) if header is not None and header.isdecimal() else 0.0
-
-
-async def _cancel(*tasks: asyncio.Task[None] | None) -> None:
-    """Cancel tasks and see them end; what failed was told before."""
-    running = [task for task in tasks if task is not None]
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
