@@ -12,17 +12,14 @@ the same twice is to do it once, and where a condition failed after an answer wa
 what is there now tells whether the lost one had met it.
 """
 
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Final, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
 
 from pushd.client.gaia_hub import (
-    Answer,
     Busy,
     Changed,
     GaiaError,
@@ -31,16 +28,13 @@ from pushd.client.gaia_hub import (
     ProofRequired,
     Request,
     TooLarge,
-    ask,
 )
+from pushd.client.gaia_owner import HubInfo, Owner
 from pushd.client.paths import quote_path
 from pushd.client.patience import Patience
-from pushd.errors import BadRequest
-from pushd.identity import ecies, jws
+from pushd.identity import ecies
 from pushd.identity.ecies import CannotOpen
-from pushd.identity.keys import Algorithm, PrivateKey, PublicKey, address
-from pushd.identity.names import bucket_address
-from pushd.protocol.urls import canonical_url
+from pushd.identity.keys import PrivateKey, PublicKey
 from pushd.resolvers.fetch import Fetcher
 
 __all__ = [
@@ -59,27 +53,8 @@ __all__ = [
 
 NEW: Final = ""
 """The etag of a file that is not there: store only if that is so."""
-TOKEN_LIFETIME = 3600
-"""Seconds a token is valid."""
 MAX_PAGES = 10_000
 """Pages of the longest listing."""
-
-
-# --- what a hub says -----------------------------------------------------------------
-
-
-class HubInfo(Struct, frozen=True):
-    """What a hub says of itself.
-
-    Attributes:
-        challenge: What tokens repeat to it.
-        read_url_prefix: Where all buckets are read, with a slash at the end.
-        max_bytes: Bytes of the largest file; None if it does not say.
-    """
-
-    challenge: str
-    read_url_prefix: str
-    max_bytes: int | None
 
 
 class File(NamedTuple):
@@ -96,12 +71,6 @@ class File(NamedTuple):
     content_type: str | None
 
 
-class _HubInfo(Struct):
-    challenge_text: Annotated[str, Meta(max_length=1024)]
-    read_url_prefix: str
-    max_file_upload_size_megabytes: Annotated[float, Meta(gt=0, le=1e9)] | None = None
-
-
 class _Stored(Struct):
     etag: Annotated[str, Meta(pattern="^[!-~]{1,256}$")]
 
@@ -111,12 +80,8 @@ class _Listing(Struct):
     page: str | None
 
 
-_hub_info = msgspec.json.Decoder(_HubInfo)
 _stored = msgspec.json.Decoder(_Stored)
 _listing = msgspec.json.Decoder(_Listing)
-
-
-# --- the bucket ----------------------------------------------------------------------
 
 
 class Bucket:
@@ -150,17 +115,11 @@ class Bucket:
         give_up_after: float = 30.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if key.algorithm is not Algorithm.ES256K:
-            raise ValueError("Only secp256k1 keys (ES256K) have a bucket.")
-        self.address = address(key.public.raw)
-        self.hub = canonical_url(hub)
+        self._owner = Owner(key, hub, fetcher=fetcher, clock=clock)
+        self.address = self._owner.address
+        self.hub = self._owner.hub
         self._key = key
-        self._fetcher = fetcher
         self._give_up_after = give_up_after
-        self._clock = clock
-        self._info: HubInfo | None = None
-        self._token = ""
-        self._token_expires = 0.0
 
     async def info(self) -> HubInfo:
         """Return what the hub says of itself; it is asked once.
@@ -168,7 +127,7 @@ class Bucket:
         Raises:
             GaiaError: If it does not answer as a Gaia hub.
         """
-        return await self._learn(self._patience())
+        return await self._owner.learn(self._patience())
 
     async def url(self) -> str:
         """Return the URL at which everybody reads the bucket, with a slash at the end.
@@ -176,7 +135,7 @@ class Bucket:
         Raises:
             GaiaError: As of `info`.
         """
-        return self._url(await self.info())
+        return await self._owner.read_url(self._patience())
 
     async def store(
         self,
@@ -209,11 +168,11 @@ class Bucket:
         patience = self._patience()
         headers = [("Content-Type", content_type), *_condition(match)]
         url = f"{self.hub}/store/{self.address}/{quote_path(path)}"
-        largest = (await self._learn(patience)).max_bytes
+        largest = (await self._owner.learn(patience)).max_bytes
         if largest is not None and len(content) > largest:
             raise TooLarge(f"The hub takes files of at most {largest} bytes.")
         request = Request("POST", url, content, headers)
-        answer = await self._ask_as_owner(patience, request)
+        answer = await self._owner.ask_with_token(patience, request)
         if answer.status == 412 and answer.in_doubt:
             etag = await self._etag_of(patience, path, content)
             if etag is not None:
@@ -242,7 +201,7 @@ class Bucket:
             ValueError: If there can be no such path.
         """
         url = f"{self.hub}/delete/{self.address}/{quote_path(path)}"
-        answer = await self._ask_as_owner(self._patience(), Request("DELETE", url))
+        answer = await self._owner.ask_with_token(self._patience(), Request("DELETE", url))
         if answer.status == 404:
             return answer.in_doubt
         if not answer.is_success:
@@ -263,7 +222,7 @@ class Bucket:
         for _ in range(MAX_PAGES):
             body = msgspec.json.encode({"page": page})
             request = Request("POST", url, body, headers)
-            answer = await self._ask_as_owner(self._patience(), request)
+            answer = await self._owner.ask_with_token(self._patience(), request)
             listing = answer.decode(_listing)
             for path in listing.entries:
                 if path:  # hubs fill pages with null, and empty buckets with ""
@@ -340,41 +299,11 @@ class Bucket:
     def _patience(self) -> Patience:
         return Patience(self._give_up_after)
 
-    async def _learn(self, patience: Patience) -> HubInfo:
-        if self._info is None:
-            request = Request("GET", f"{self.hub}/hub_info")
-            answer = await ask(self._fetcher.http, patience, request)
-            self._info = self._check(answer.decode(_hub_info))
-        return self._info
-
-    def _check(self, said: _HubInfo) -> HubInfo:
-        """Refuse what would lead those who read the bucket astray."""
-        size = said.max_file_upload_size_megabytes
-        info = HubInfo(
-            challenge=said.challenge_text,
-            read_url_prefix=said.read_url_prefix,
-            max_bytes=None if size is None else int(size * 1024 * 1024),
-        )
-        try:
-            bucket_address(self._url(info))  # fails without the slash, too
-            parts = urlsplit(info.read_url_prefix)
-            secure = parts.scheme == "https" or self._fetcher.plain(
-                f"{parts.hostname}:{parts.port or 80}"
-            )
-        except (BadRequest, ValueError):
-            secure = False
-        if not secure:
-            raise HubUnreachable("The hub names no https URL to read from, with a slash.")
-        return info
-
-    def _url(self, info: HubInfo) -> str:
-        return f"{info.read_url_prefix}{self.address}/"
-
     async def _read(self, patience: Patience, path: str, limit: int) -> File | None:
         quoted = quote_path(path)
-        url = self._url(await self._learn(patience)) + quoted
+        url = await self._owner.read_url(patience) + quoted
         request = Request("GET", url, limit=limit)
-        answer = await ask(self._fetcher.http, patience, request)
+        answer = await self._owner.ask(patience, request)
         if answer.status in (404, 410):
             return None
         if answer.status != 200:
@@ -393,37 +322,6 @@ class Bucket:
         except TooLarge:
             return None
         return there.etag if there is not None and there.content == content else None
-
-    async def _ask_as_owner(self, patience: Patience, request: Request) -> Answer:
-        """Ask what only the owner may; anew if the hub takes the token for an old one."""
-        first = await self._ask_with_token(patience, request)
-        if first.status != 401:
-            return first
-        # The challenge may be another by now, or all tokens may have been revoked.
-        self._info, self._token = None, ""
-        again = await self._ask_with_token(patience, request)
-        return again._replace(in_doubt=first.in_doubt or again.in_doubt)
-
-    async def _ask_with_token(self, patience: Patience, request: Request) -> Answer:
-        token = self._make_token(await self._learn(patience))
-        headers = [*request.headers, ("Authorization", f"bearer v1:{token}")]
-        return await ask(self._fetcher.http, patience, request._replace(headers=headers))
-
-    def _make_token(self, info: HubInfo) -> str:
-        """Return a token that lasts a while."""
-        now = int(self._clock())
-        if not self._token or self._token_expires - now < TOKEN_LIFETIME / 4:
-            claims = {
-                "gaiaChallenge": info.challenge,
-                "hubUrl": self.hub,  # so that no hub can use it at another
-                "iss": self._key.public.raw.hex(),
-                "salt": secrets.token_hex(16),
-                "iat": now,
-                "exp": now + TOKEN_LIFETIME,
-            }
-            self._token = jws.sign(self._key, msgspec.json.encode(claims))
-            self._token_expires = now + TOKEN_LIFETIME
-        return self._token
 
 
 def _condition(match: str | None) -> list[tuple[str, str]]:
