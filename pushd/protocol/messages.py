@@ -45,8 +45,11 @@ DEFAULT_WINDOW = 256
 
 Ref = Annotated[str, Meta(max_length=64)] | int
 """What a client calls a frame of its own; echoed in the answer as it was sent."""
-Device = Annotated[str, Meta(pattern="^[ -~]{1,64}$")]
-"""A client's name for itself: up to 64 printable ASCII characters."""
+Device = Annotated[str, Meta(pattern=r"^[ -~]{1,64}(?!\n)$")]
+"""A client's name for itself: up to 64 printable ASCII characters.
+
+To Python a `$` stands before a line feed at the end too; to JSON Schema it does not.
+"""
 
 
 # --- what a mailbox holds ------------------------------------------------------------

@@ -78,7 +78,7 @@ def test_a_request_is_authenticated_opened_and_welcomed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "device"), [("1", None), ("", None), (None, ""), (None, "\n"), (None, "é")]
+    ("after", "device"), [("1", None), ("", None), (None, ""), (None, "tv\n"), (None, "é")]
 )
 def test_a_malformed_request_is_refused(after: str | None, device: str | None) -> None:
     """Before anything is asked of anybody."""

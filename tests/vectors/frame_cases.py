@@ -150,6 +150,10 @@ REFUSED = [
     ("hello-window-1001", '{"type":"hello","window":1001}'),
     ("hello-window-a-fraction", '{"type":"hello","window":1.5}'),
     ("hello-window-a-string", '{"type":"hello","window":"10"}'),
+    ("hello-device-empty", '{"type":"hello","device":""}'),
+    ("hello-device-of-65-characters", '{"type":"hello","device":"' + "d" * 65 + '"}'),
+    ("hello-device-with-a-line-feed", '{"type":"hello","device":"tv\\n"}'),
+    ("hello-device-beyond-ascii", '{"type":"hello","device":"t\u00e9l\u00e9"}'),
     ("hello-after-no-cursor", '{"type":"hello","after":"latest"}'),
     ("hello-holding-no-id", '{"type":"hello","holding":["x"]}'),
     (
