@@ -220,14 +220,14 @@ class ServerSession(Flow):
         return [Send(Renewed(expires=int(expires)))]
 
     def refused(self, error: PushdError, now: float) -> Commands:
-        """Take that the connection, the token, or the session, was refused.
+        """Take that the connection, or a token, was refused.
 
-        What is refused before it was opened closes; a renewal that is refused does not,
-        the session lives on to the end of its old token.
+        Whose owner is not known yet closes; a renewal that is refused does not close, the
+        session lives on to the end of its old token.
         """
         if self.state is State.CLOSING:
             return NOTHING
-        if not self.epoch:
+        if not self.mailbox:
             return self._close_for(error, close_code(error), now)
         return [Send(error_frame(error, now))]
 

@@ -148,7 +148,7 @@ class Driver:
             try:
                 self._parts["hub"].join(self)
             except PushdError as error:
-                self._refuse(error)
+                self._failed(error)
                 return
             self._joined = True
         subscribed = self._parts["mailboxes"].subscribe(self.mailbox)
@@ -156,7 +156,7 @@ class Driver:
 
     def _refuse(self, error: PushdError) -> None:
         """Refuse a hello, or a renewal."""
-        if not self._joined:
+        if not self.mailbox:
             self._parts["metrics"].connect_refused(error.code)
         self._run(self._session.refused(error, time.time()))
 
@@ -238,6 +238,10 @@ class Driver:
         self._note_caught_up()
 
     def _failed(self, error: PushdError) -> None:
+        """Take that opening or reading failed; who was never let in is refused."""
+        session = self._session
+        if not session.epoch and session.state is not State.CLOSING:
+            self._parts["metrics"].connect_refused(error.code)
         self._run(self._session.failed(error, time.time()))
 
     def _note_caught_up(self) -> None:

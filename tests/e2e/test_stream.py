@@ -1,5 +1,6 @@
 """A session over a real socket: everything a recipient may count on."""
 
+import re
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -104,6 +105,7 @@ async def test_a_mailbox_has_a_limited_number_of_sessions(store_url: str) -> Non
         bob = Person(server.url)
         async with listening(bob, server.url):
             code, error = await refused_hello(server, bob.token("receive"))
+            assert refused_for(server, "too_many_sessions") == 1
     assert (code, error["code"]) == (4429, "too_many_sessions")
 
 
@@ -174,6 +176,15 @@ async def test_a_renewed_session_lives_on(server: RunningServer) -> None:
         assert await stream.closed() == 4403
 
 
+async def test_a_renewal_may_be_refused_before_the_welcome(server: RunningServer) -> None:
+    """A client that renews at once, and badly, is let in by the token of its hello."""
+    async with connected(server.url) as stream:
+        await stream.send("hello", token=Person(server.url).token("receive"))
+        await stream.send("renew", token="nonsense")
+        assert (await stream.next("error"))["code"] == "unauthorized"
+        assert (await stream.next("caught_up"))["unread"] == 0
+
+
 async def test_the_token_may_come_with_the_upgrade(server: RunningServer) -> None:
     """A bearer token in the upgrade request stands in for the one in the hello."""
     bob = Person(server.url)
@@ -215,6 +226,7 @@ async def test_an_unlisted_owner_gets_no_mailbox(store_url: str) -> None:
     """With `listed` mailboxes only the listed may come in for the first time."""
     with serving(store_url, mailboxes="listed", owners=[CAROL]) as server:
         code, error = await refused_hello(server, Person(server.url).token("receive"))
+        assert refused_for(server, "forbidden") == 1
     assert (code, error["code"]) == (4403, "forbidden")
 
 
@@ -354,6 +366,13 @@ async def refused_hello(server: RunningServer, token: str) -> tuple[int | None, 
         await stream.send("hello", token=token)
         error = await stream.next("error")
         return await stream.closed(), error
+
+
+def refused_for(server: RunningServer, reason: str) -> float:
+    """Return how many streams the metrics say were refused for a reason."""
+    metrics = httpx2.get(f"{server.url}/metrics").text
+    (count,) = re.findall(rf'connects_refused_total\{{reason="{reason}"\}} (.*)', metrics)
+    return float(count)
 
 
 async def upgrade(

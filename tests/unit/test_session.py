@@ -229,6 +229,17 @@ def test_a_renewed_token_lengthens_the_session() -> None:
     assert commands[-1] == Close(CloseCode.FORBIDDEN, "forbidden")
 
 
+def test_a_renewal_that_comes_before_the_welcome_may_be_refused() -> None:
+    """The hello was good, so the session opens all the same."""
+    session = ServerSession("s1", TERMS, now=NOW)
+    session.received(Hello(token="t"), NOW)
+    session.authenticated(BOB, NOW + 3600, NOW)
+    assert session.received(Renew(token="bad"), NOW) == [Authenticate("bad")]
+    assert [type(f) for f in frames(session.refused(Unauthorized(), NOW))] == [ErrorFrame]
+    (welcome, *_) = frames(session.opened(MessageId(E1, 0), 0, (), None))
+    assert isinstance(welcome, Welcome)
+
+
 def test_a_reader_too_far_behind_is_sent_away_to_come_back() -> None:
     """More than a thousand ids are not kept for it; a new hello tells which are gone."""
     session = live(tail=3000)
