@@ -5,6 +5,7 @@ import { NotHandled, NotYet, type Received } from '../src/client/listeners.ts';
 import { Receiver, type ReceiverOptions } from '../src/client/receiver.ts';
 import { MemoryStore } from '../src/client/store.ts';
 import { only } from '../src/client/transports/connection.ts';
+import { PushdError } from '../src/errors.ts';
 import { PrivateKey } from '../src/identity/keys.ts';
 import { Mailbox } from './mailbox.ts';
 
@@ -20,6 +21,14 @@ const until = (condition: () => boolean) =>
   vi.waitUntil(condition, { timeout: 10_000, interval: 5 });
 
 describe('a receiver', () => {
+  test.each([{ window: 0 }, { window: 1001 }, { window: 1.5 }, { device: '' }, { device: 'tv\n' }])(
+    'refuses what no server takes: %j',
+    options => {
+      // Else it would be closed with 4400 and come back, again and again.
+      expect(() => receiverOf(new Mailbox(), options)).toThrow(PushdError);
+    },
+  );
+
   test('connects once there is a listener, and acks what that handled', async () => {
     const mailbox = new Mailbox();
     mailbox.accept('one', 'two');

@@ -41,7 +41,7 @@ from pushd.client.tasks import cancel
 from pushd.identity.keys import Algorithm, PrivateKey
 from pushd.identity.names import form_of, validate_app
 from pushd.protocol.client_commands import Status
-from pushd.protocol.messages import Overflow, Policy
+from pushd.protocol.messages import Overflow, Policy, check_device
 from pushd.protocol.urls import canonical_url
 from pushd.resolvers.compose import make_directory
 from pushd.resolvers.directory import Directory
@@ -105,7 +105,7 @@ class Client:
         fetcher: The guarded way out, also for what an app fetches of others.
 
     Raises:
-        BadRequest: If a URL, the app or the name is not as it has to be.
+        BadRequest: If a URL, the app, the name or the device is not as it has to be.
         ValueError: If the key is not of secp256k1.
     """
 
@@ -134,6 +134,8 @@ class Client:
             raise ValueError("Only to secp256k1 keys (ES256K) can be encrypted.")
         if name is not None:
             form_of(name)
+        if device is not None:
+            check_device(device)
         self.identity = key.did
         self.app = validate_app(app)
         self.name = name

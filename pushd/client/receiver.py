@@ -82,7 +82,8 @@ class Receiver:
         status: How the connection stands; None before it was tried.
 
     Raises:
-        BadRequest: If `server` is no URL of a server.
+        BadRequest: If `server` is no URL of a server, or no server would take `window` or
+            `device`.
     """
 
     def __init__(

@@ -62,6 +62,8 @@ from pushd.protocol.messages import (
     Replay,
     Seen,
     Welcome,
+    check_device,
+    check_window,
     decode,
     decode_server_frame,
 )
@@ -95,6 +97,9 @@ class ClientSession:
         window: How many messages may be under way, 1 to 1000.
         device: Name under which a newer session replaces this one; None for none.
 
+    Raises:
+        BadRequest: If no server would take such a window or device.
+
     Attributes:
         status: How the connection stands.
         server_time: What the server's clock said, in Unix seconds, when it refused the
@@ -113,8 +118,8 @@ class ClientSession:
         self.server_time: float | None = None
         self._random = random
         self._ledger = Ledger(progress or Progress())
-        self._window = self._asked = window
-        self._device = device
+        self._window = self._asked = check_window(window)
+        self._device = None if device is None else check_device(device)
         self._out: list[Command] = []
         self._saved = self._ledger.cursor
         self._ping_interval = DEFAULT_PING_INTERVAL

@@ -12,10 +12,9 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-
 from collections.abc import Sequence
 from math import inf
 
-from msgspec import UNSET, convert
-from msgspec import ValidationError as Invalid
+from msgspec import UNSET
 
-from pushd.errors import BadRequest, PushdError
+from pushd.errors import PushdError
 from pushd.protocol.closing import CloseCode
 from pushd.protocol.commands import Commands, Push
 from pushd.protocol.ids import Cursor
@@ -23,10 +22,10 @@ from pushd.protocol.messages import (
     MESSAGES_PER_FRAME,
     CaughtUp,
     Closing,
-    Device,
     Hello,
     ServerFrame,
     StoredMessage,
+    check_device,
     encode,
     frames_of,
     messages_frame,
@@ -55,10 +54,7 @@ class EventSession(ServerSession):
         """
         hello = Hello(after=UNSET if after is None else after)
         if device is not None:
-            try:
-                hello.device = convert(device, Device)
-            except Invalid:
-                raise BadRequest("`device` is 1 to 64 ASCII characters.") from None
+            hello.device = check_device(device)
         commands = self._greet(hello)
         self.deadline = inf  # there is no hello to wait for
         return commands

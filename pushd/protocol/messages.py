@@ -52,6 +52,29 @@ To Python a `$` stands before a line feed at the end too; to JSON Schema it does
 """
 
 
+def check_device(text: str) -> str:
+    """Return `text` if a client may name itself so.
+
+    Raises:
+        BadRequest: If it may not.
+    """
+    try:
+        return msgspec.convert(text, Device)
+    except msgspec.ValidationError:
+        raise BadRequest("`device` is 1 to 64 printable ASCII characters.") from None
+
+
+def check_window(size: int) -> int:
+    """Return `size` if a window may be so wide.
+
+    Raises:
+        BadRequest: If it may not.
+    """
+    if not 1 <= size <= MAX_WINDOW:
+        raise BadRequest(f"`window` is 1 to {MAX_WINDOW}.")
+    return size
+
+
 # --- what a mailbox holds ------------------------------------------------------------
 
 

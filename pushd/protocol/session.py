@@ -38,7 +38,6 @@ from pushd.protocol.flow import NOTHING, Flow, State
 from pushd.protocol.ids import Cursor, MessageId, parse_ids
 from pushd.protocol.messages import (
     MAX_IDS,
-    MAX_WINDOW,
     Accepted,
     Ack,
     Acked,
@@ -61,6 +60,7 @@ from pushd.protocol.messages import (
     StoredMessage,
     Welcome,
     ack_of,
+    check_window,
     error_frame,
     problem,
 )
@@ -166,15 +166,14 @@ class ServerSession(Flow):
     def _greet(self, hello: Hello) -> Commands:
         if self.state is not State.GREETING:
             raise BadRequest("A session has one hello.")
-        if not 1 <= hello.window <= MAX_WINDOW:
-            raise BadRequest(f"`window` is 1 to {MAX_WINDOW}.")
+        window = check_window(hello.window)
         if len(hello.holding) > MAX_IDS:
             raise BadRequest(f"`holding` has at most {MAX_IDS} ids.")
         if hello.after is not UNSET:
             Cursor.parse(hello.after)
         parse_ids(hello.holding)
         self._hello = hello
-        self.window = hello.window
+        self.window = window
         self.device = "" if hello.device is UNSET else hello.device
         self.state = State.OPENING
         return [Authenticate(None if hello.token is UNSET else hello.token)]

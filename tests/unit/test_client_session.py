@@ -3,7 +3,7 @@
 import pytest
 from msgspec import UNSET, Raw
 
-from pushd.errors import Unauthorized
+from pushd.errors import BadRequest, Unauthorized
 from pushd.protocol.client import BACKOFF_BASE, BACKOFF_CAP, WELCOME_TIMEOUT, ClientSession
 from pushd.protocol.client_commands import (
     Close,
@@ -46,6 +46,15 @@ from pushd.protocol.messages import (
 )
 
 NOW = 1000.0
+
+
+@pytest.mark.parametrize(
+    ("window", "device"), [(0, "phone"), (1001, "phone"), (100, ""), (100, "t\u00e9l")]
+)
+def test_what_no_server_takes_is_refused_here(window: int, device: str) -> None:
+    """Else the client would be closed with 4400 and come back, again and again."""
+    with pytest.raises(BadRequest):
+        ClientSession(lambda: 1.0, window=window, device=device)
 
 
 def made(

@@ -27,6 +27,9 @@ export const SUBPROTOCOL = 'pushd.v1';
 /** The most ids in one ack, or in `holding`. */
 export const MAX_IDS = 1000;
 export const DEFAULT_WINDOW = 256;
+export const MAX_WINDOW = 1000;
+/** A client's name for itself. */
+export const DEVICE = /^[ -~]{1,64}$/;
 
 /** What a client calls a frame of its own; echoed in the answer as it was sent. */
 export type Ref = string | number;

@@ -21,7 +21,7 @@
  * the same behaviour.
  */
 
-import { PushdError } from '../errors.ts';
+import { badRequest, PushdError } from '../errors.ts';
 import { advice } from './closing.ts';
 import * as CloseCode from './codes.ts';
 import { type Command, type Phase, type Status, StreamClosed } from './commands.ts';
@@ -30,9 +30,11 @@ import { Ledger, type Progress } from './ledger.ts';
 import {
   type Closing,
   DEFAULT_WINDOW,
+  DEVICE,
   decodeServerFrame,
   type FrameOf,
   type Hello,
+  MAX_WINDOW,
   message as messageShape,
   type ServerFrame,
 } from './messages.ts';
@@ -85,12 +87,18 @@ export class ClientSession {
   #reopening = false;
   #patience = STOP_TICKS;
 
-  /** @param random Returns a number from 0 to 1; spreads the reconnects. */
+  /**
+   * @param random Returns a number from 0 to 1; spreads the reconnects.
+   * @throws PushdError if no server would take such a window or device.
+   */
   constructor(random: () => number, options: SessionOptions = {}) {
     this.#random = random;
     this.#ledger = new Ledger(options.progress ?? { acks: [], upto: [] });
-    this.#window = this.#asked = options.window ?? DEFAULT_WINDOW;
-    this.#device = options.device;
+    const { window = DEFAULT_WINDOW, device } = options;
+    if (window % 1 || window < 1 || window > MAX_WINDOW || !DEVICE.test(device ?? '-'))
+      throw badRequest('The window or device is out of range.');
+    this.#window = this.#asked = window;
+    this.#device = device;
     this.#saved = `${this.#ledger.cursor}`;
   }
 
