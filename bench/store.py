@@ -20,10 +20,10 @@ from typing import NamedTuple, Self
 import uvloop
 
 from bench.processes import Durability, Measured, cores, store
-from pushd.mailbox.base import Entry, Quota, Stored
+from pushd.mailbox.base import Entry, Quota
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import MessageId
-from pushd.protocol.messages import From, Overflow, StoredMessage, message_body
+from pushd.protocol.messages import Accepted, From, Overflow, StoredMessage, message_body
 
 QUOTA = Quota(messages=100_000, bytes=64 * 1024 * 1024, dedup=7 * 86400)
 SENDER = "did:btc-addr:1AqzjNiKLo7gVw6dXXiUmKLg4yCRWm1Zzz"
@@ -110,10 +110,10 @@ async def accept(mailboxes: RedisMailboxes, calls: Calls) -> Kept:
 
 async def _lane(mailboxes: RedisMailboxes, calls: Calls) -> Kept:
     return [
-        (entry.mailbox, result.id)
+        (entry.mailbox, MessageId.parse(result.id))
         for entries in calls
         for entry, result in zip(entries, await mailboxes.accept(entries), strict=True)
-        if isinstance(result, Stored)
+        if isinstance(result, Accepted)
     ]
 
 

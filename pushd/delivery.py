@@ -12,7 +12,7 @@ from asyncio import Future, Task
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from random import random
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -29,14 +29,14 @@ from pushd.futures import settle
 from pushd.identity.keys import validate_did
 from pushd.identity.names import is_name
 from pushd.identity.tokens import Token
-from pushd.mailbox.base import Entry, Mailboxes, Result, Stale, Stored
+from pushd.mailbox.base import Entry, Mailboxes, Result, Stale
 from pushd.metrics import Metrics
 from pushd.names import Names
 from pushd.owners import Owners
 from pushd.policies import Policies
 from pushd.protocol.messages import Accepted, Delivery
 from pushd.rates import Rates, Standing
-from pushd.rules import Rules, idempotency_key, require_recipient
+from pushd.rules import Rules
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -49,11 +49,13 @@ Found = Mapping[str, str | PushdError]
 """Whose the names are that were not in memory: a DID, or why nobody's."""
 
 _NONE: Found = {}
+_ACCEPTED = {Accepted}
 
 _NO_DIGEST = (
     "This server takes a delivery only with a token for it alone: one with the `digest` of"
     " the body, by POST /v1/deliveries; there is no such token on a stream."
 )
+_NOT_RECIPIENT = "`to` is not a recipient in the token, character for character."
 _UNDECIDED = (
     "The recipient's policy has names that cannot be looked up right now; with a key the"
     " retry is safe."
@@ -66,14 +68,14 @@ class _Batch(Struct, frozen=True):
     Attributes:
         token: The sender's.
         deliveries: As they came.
-        outcomes: What became of each, None of what is under way.
+        refused: What is not even tried, by place.
         entries: What is under way, in order.
         done: Called with the outcomes.
     """
 
     token: Token
     deliveries: Sequence[Delivery | PushdError]
-    outcomes: list[Outcome | None]
+    refused: Mapping[int, PushdError]
     entries: list[Entry]
     done: Done
 
@@ -81,8 +83,8 @@ class _Batch(Struct, frozen=True):
         """Return to whom each entry is, as the sender wrote it."""
         return [
             delivery.to
-            for delivery, outcome in zip(self.deliveries, self.outcomes, strict=True)
-            if outcome is None and isinstance(delivery, Delivery)
+            for place, delivery in enumerate(self.deliveries)
+            if place not in self.refused and isinstance(delivery, Delivery)
         ]
 
 
@@ -179,26 +181,42 @@ class Deliveries:
         body_key: str | None,
         found: Found,
     ) -> None:
-        outcomes: list[Outcome | None] = [None] * len(deliveries)
+        refused: dict[int, PushdError] = {}
         entries: list[Entry] = []
         for place, delivery in enumerate(deliveries):
+            key = body_key if place == 0 or body_key is None else f"{body_key}#{place}"
             try:
-                if isinstance(delivery, PushdError):
-                    raise delivery
-                key = idempotency_key(delivery, body_key, place)
-                mailbox = self._mailbox(token, delivery.to, found)
-                entry = self._rules.entry(token, delivery, mailbox, key)
-                if self._rates is not None:
-                    self._rates.deliver(token.did, mailbox)
-                entries.append(entry)
+                entries.append(self._entry(token, delivery, key, found))
             except PushdError as error:
-                outcomes[place] = error
+                refused[place] = error
                 self._metrics.refused(error.code)
         if entries:
-            batch = _Batch(token, deliveries, outcomes, entries, done)
+            batch = _Batch(token, deliveries, refused, entries, done)
             self._mailboxes.store(entries, partial(self._stored, batch))
         else:
-            done(cast(list[Outcome], outcomes))
+            done(list(refused.values()))
+
+    def _entry(
+        self, token: Token, delivery: Delivery | PushdError, key: str | None, found: Found
+    ) -> Entry:
+        """Return what is to be stored of a delivery.
+
+        Raises:
+            PushdError: If it is to be refused.
+        """
+        if isinstance(delivery, PushdError):
+            raise delivery
+        to = delivery.to
+        if to not in token.to:
+            raise Forbidden(_NOT_RECIPIENT)
+        if token.app is None or not is_name(to):
+            mailbox = validate_did(to)
+        else:
+            mailbox = self._known(token, to, found)
+        entry = self._rules.entry(token, delivery, mailbox, key)
+        if self._rates is not None:
+            self._rates.deliver(token.did, mailbox)
+        return entry
 
     # --- admission -----------------------------------------------------------------------
 
@@ -220,19 +238,15 @@ class Deliveries:
 
     # --- recipients ------------------------------------------------------------------
 
-    def _mailbox(self, token: Token, to: str, found: Found) -> str:
-        """Return the mailbox of a recipient.
+    def _known(self, token: Token, name: str, found: Found) -> str:
+        """Return whose a name is.
 
         Raises:
-            Forbidden: If the token is not for this recipient.
-            BadRequest: If it is neither a DID nor a name.
-            UnknownMailbox: If the name is nobody's.
+            BadRequest: If it is no name.
+            UnknownMailbox: If it is nobody's.
             ResolverUnavailable, RateLimited: If nobody found out whose it is.
         """
-        require_recipient(token, to)
-        if not is_name(to):
-            return validate_did(to)
-        known = found.get(to) or self._names.mailbox(to, _app(token))
+        known = found.get(name) or self._names.mailbox(name, _app(token))
         if known is None:  # it was in memory a moment ago
             raise ResolverUnavailable
         if isinstance(known, PushdError):
@@ -281,12 +295,11 @@ class Deliveries:
     def _stored(self, batch: _Batch, results: list[Result] | PushdError) -> None:
         if isinstance(results, PushdError):
             self._fail(batch, results)
-            return
-        for result in results:
-            if type(result) is not Stored:
-                self._look_into(batch, results)
-                return
-        self._answer(batch, results)  # as almost always
+        elif batch.refused or set(map(type, results)) != _ACCEPTED:
+            self._look_into(batch, results)
+        else:  # as almost always: what the store said is the answer
+            self._metrics.accepted(len(results))
+            batch.done(results)  # type: ignore[arg-type] # none is `Stale`
 
     def _look_into(self, batch: _Batch, results: list[Result]) -> None:
         """Answer, or do first what a mailbox needs that could not decide."""
@@ -355,13 +368,14 @@ class Deliveries:
 
     def _answer(self, batch: _Batch, results: Sequence[Result]) -> None:
         """Put what the store said into its places, and answer."""
-        said = map(self._outcome, batch.entries, results)
-        batch.done([next(said) if out is None else out for out in batch.outcomes])
+        said = map(self._outcome, results)
+        places = range(len(batch.deliveries))
+        batch.done([batch.refused.get(place) or next(said) for place in places])
 
-    def _outcome(self, entry: Entry, result: Result) -> Outcome:
-        if isinstance(result, Stored):
+    def _outcome(self, result: Result) -> Outcome:
+        if isinstance(result, Accepted):
             self._metrics.accepted(1)
-            return Accepted(str(result.id), entry.mailbox, result.duplicate)
+            return result
         error = ResolverUnavailable(_UNDECIDED) if isinstance(result, Stale) else result
         self._metrics.refused(error.code)
         return error

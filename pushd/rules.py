@@ -1,6 +1,6 @@
 """What a delivery must be: the checks that each passes before it is stored."""
 
-from pushd.errors import BadRequest, Forbidden, PayloadTooLarge
+from pushd.errors import BadRequest, PayloadTooLarge, PushdError
 from pushd.identity.tokens import Token
 from pushd.mailbox.base import Entry
 from pushd.protocol.messages import MAX_KEY, Delivery, From, message_body
@@ -19,7 +19,7 @@ class Rules:
         self._max_ttl = max_ttl
 
     def entry(
-        self, token: Token, delivery: Delivery, mailbox: str, key: str | None
+        self, token: Token, delivery: Delivery, mailbox: str, otherwise: str | None
     ) -> Entry:
         """Return what is stored of a delivery.
 
@@ -27,7 +27,7 @@ class Rules:
             token: The sender's, verified, its name proven.
             delivery: What to deliver; `token` names its recipient.
             mailbox: The recipient's DID.
-            key: Makes it idempotent; None does not.
+            otherwise: The idempotency key of a delivery that has none.
 
         Raises:
             PayloadTooLarge: If the payload has too many bytes.
@@ -36,48 +36,25 @@ class Rules:
         payload = delivery.payload
         # An ASCII string has as many bytes as characters, and is not encoded to be counted.
         size = len(payload) if payload.isascii() else len(payload.encode())
-        if size > self._max_payload:
-            raise PayloadTooLarge(f"`payload` has at most {self._max_payload} bytes here.")
-        if size == 0:
-            raise BadRequest("`payload` has at least 1 byte.")
+        if not 1 <= size <= self._max_payload:
+            raise self._wrong_size(size)
         ttl = delivery.ttl
         if ttl is None:
             ttl = self._max_ttl
         elif not 1 <= ttl <= self._max_ttl:
             raise BadRequest(f"`ttl` is 1 to {self._max_ttl} seconds here.")
+        key = delivery.key
+        if key is None:
+            key = otherwise
+        elif not 1 <= len(key) <= MAX_KEY:
+            raise BadRequest(f"`key` has 1 to {MAX_KEY} characters.")
         if token.name is None:
             body = message_body(From(token.did), payload)
         else:
             body = message_body(From(token.did, token.name), payload, token.app)
         return Entry(mailbox, token.did, body, ttl, key)
 
-
-def require_recipient(token: Token, to: str) -> None:
-    """Check that a token is for this recipient.
-
-    Raises:
-        Forbidden: If it is not.
-    """
-    if to not in token.to:
-        raise Forbidden("`to` is not a recipient in the token, character for character.")
-
-
-def idempotency_key(delivery: Delivery, body_key: str | None, place: int) -> str | None:
-    """Return the idempotency key: the delivery's own, else its place in the request.
-
-    Args:
-        delivery: The delivery.
-        body_key: Names the request as a whole; None: it has no name.
-        place: Of the delivery in the request.
-
-    Raises:
-        BadRequest: If it is too short or too long.
-    """
-    key = delivery.key
-    if key is not None:
-        if not 1 <= len(key) <= MAX_KEY:
-            raise BadRequest(f"`key` has 1 to {MAX_KEY} characters.")
-        return key
-    if body_key is None or place == 0:
-        return body_key
-    return f"{body_key}#{place}"
+    def _wrong_size(self, size: int) -> PushdError:
+        if size == 0:
+            return BadRequest("`payload` has at least 1 byte.")
+        return PayloadTooLarge(f"`payload` has at most {self._max_payload} bytes here.")

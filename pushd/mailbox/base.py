@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from pushd.errors import PushdError
 from pushd.protocol.ids import MessageId
-from pushd.protocol.messages import Overflow, StoredMessage
+from pushd.protocol.messages import Accepted, Overflow, StoredMessage
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -42,13 +42,6 @@ class Entry(Struct, frozen=True, gc=False):
     body: bytes
     ttl: int
     key: str | None = None
-
-
-class Stored(Struct, frozen=True, gc=False):
-    """Where a message is kept; `duplicate` if its key was known and it was there before."""
-
-    id: MessageId
-    duplicate: bool
 
 
 class Stale(Struct, frozen=True, gc=False):
@@ -86,8 +79,8 @@ class Quota(NamedTuple):
     dedup: int
 
 
-Result = Stored | PushdError | Stale
-"""What became of an entry."""
+Result = Accepted | PushdError | Stale
+"""What became of an entry; the store says it as the sender is told."""
 
 
 class Opened(Struct, frozen=True, gc=False):

@@ -567,7 +567,7 @@ local function store(body, ttl, hash, digest)
     local known = recall(remembered, hash, digest, next_id, refused)
     if known then
       if string.sub(known, 1, DIGEST) ~= digest then return CONFLICT end
-      return '=' .. string.sub(known, DIGEST + 1)
+      return {string.sub(known, DIGEST + 1)}
     end
     if m_keys >= limits.keys then refused = refused or KEYS_FULL end
   end
@@ -594,7 +594,7 @@ end
 -- Header: quota in messages, quota in bytes, seconds of a stretch of keys.
 -- For each key: body, seconds until it expires, hash of sender and key ('' for no key),
 -- digest of the payload.
--- Answers: its id; =id of the first if the key was known; CONFLICT, FORBIDDEN, STALE, or why
+-- Answers: its id; if the key was known {id of the first}; CONFLICT, FORBIDDEN, STALE, or why
 -- it is full.
 local function accept(keys, args)
   begin_with(keys)

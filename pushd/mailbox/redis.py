@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from msgspec import Struct
-
 from pushd.bounds import Bound
 from pushd.errors import PushdError
 from pushd.futures import settle
@@ -57,7 +55,7 @@ from pushd.mailbox.translation import (
     payload_digest,
     policy_arguments,
     refusal,
-    stored,
+    result_of,
 )
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow
@@ -84,24 +82,6 @@ class _TailCheck(NamedTuple):
     mailboxes: Sequence[str]
     wanted: int
     found: dict[str, Tail]
-
-
-class _Ack(Struct, frozen=True, gc=False):
-    """An ack, which may take several calls.
-
-    Attributes:
-        done: Told the answer, or what went wrong.
-        mailbox: Of which mailbox.
-        what: What is acked.
-        origin: Who acks.
-        count: Whether to count what is left.
-    """
-
-    done: Callable[[Acknowledged | PushdError], None]
-    mailbox: str
-    what: Sequence[MessageId] | MessageId
-    origin: str
-    count: bool
 
 
 class RedisMailboxes:
@@ -184,18 +164,14 @@ class RedisMailboxes:
         size = 0
         for entry in entries:
             keys.append(channel_of(entry.mailbox))
-            body = entry.body
-            if entry.key is None:
+            body, key = entry.body, entry.key
+            if key is None:
                 args += (body, entry.ttl, b"", b"")
             else:
-                args += (
-                    body,
-                    entry.ttl,
-                    key_hash(entry.sender, entry.key),
-                    payload_digest(body),
-                )
+                digest = payload_digest(body)
+                args += (body, entry.ttl, key_hash(entry.sender, key), digest)
             size += len(body)
-        self._call(ACCEPT, keys, args, partial(_stored, done), size=size)
+        self._call(ACCEPT, keys, args, partial(_stored, entries, done), size=size)
 
     # --- the owner -----------------------------------------------------------------------
 
@@ -302,41 +278,49 @@ class RedisMailboxes:
         *,
         origin: str = "",
         count: bool = True,
+        removed: int = 0,
     ) -> None:
-        """Remove messages and tell `done`, without a future; see `base.Mailboxes`."""
-        self._acknowledge(_Ack(done, mailbox, what, origin, count), 0)
+        """Remove messages and tell `done`, without a future; see `base.Mailboxes`.
 
-    def _acknowledge(self, ack: _Ack, removed: int) -> None:
-        mailbox, what, origin = ack.mailbox, ack.what, ack.origin
+        `removed` is how many the calls before have, where one does not remove them all.
+        """
         alone = self._subscriber.alone(mailbox, origin) and self._hears(mailbox)
-        how = alone + 2 * ack.count
+        how = alone + 2 * count
         args: list[Argument]
         if isinstance(what, MessageId):
             args = [origin, how, 0, what.epoch, what.seq]
         else:
             args = [origin, how, len(what), *map(str, what)]
-        done = partial(self._acknowledged, ack, removed)
-        self._call(ACKNOWLEDGE, [channel_of(mailbox)], args, done)
+        answered = partial(self._removed, mailbox, what, done, origin, count, removed)
+        self._call(ACKNOWLEDGE, (channel_of(mailbox),), args, answered)
 
-    def _acknowledged(
-        self, ack: _Ack, removed: int, answer: list[int] | PushdError
+    def _removed(
+        self,
+        mailbox: str,
+        what: Sequence[MessageId] | MessageId,
+        done: Callable[[Acknowledged | PushdError], None],
+        origin: str,
+        count: bool,
+        removed: int,
+        answer: list[int] | PushdError,
     ) -> None:
         """Count what was removed, and go on where one call did not remove it all."""
         if isinstance(answer, PushdError):
-            ack.done(answer)
+            done(answer)
             return
-        outcome, count, unread = answer
+        outcome, more, unread = answer
         if outcome == QUIET:
-            if not self._subscriber.alone(ack.mailbox, ack.origin):
+            if not self._subscriber.alone(mailbox, origin):
                 # Another came meanwhile, and may have found what is gone now.
-                self._subscriber.acknowledged(ack.mailbox, ack.what, ack.origin)
-            ack.done(Acknowledged(removed + count, unread))
+                self._subscriber.acknowledged(mailbox, what, origin)
+            done(Acknowledged(removed + more, unread))
         elif outcome == DONE:
-            ack.done(Acknowledged(removed + count, unread))
+            done(Acknowledged(removed + more, unread))
         elif outcome == MORE:
-            self._acknowledge(ack, removed + count)
+            removed += more
+            self.remove(mailbox, what, done, origin=origin, count=count, removed=removed)
         else:
-            ack.done(refusal(outcome))
+            done(refusal(outcome))
 
     def policy(self, mailbox: str) -> asyncio.Future[bytes]:
         """Tell the record of a mailbox's policy; see `base.Mailboxes`."""
@@ -441,12 +425,14 @@ class RedisMailboxes:
 
 
 def _stored(
-    done: Callable[[list[Result] | PushdError], None], answers: list[Any] | PushdError
+    entries: Sequence[Entry],
+    done: Callable[[list[Result] | PushdError], None],
+    answers: list[Any] | PushdError,
 ) -> None:
     if isinstance(answers, PushdError):
         done(answers)
     else:
-        done([stored(answer) for answer in answers])
+        done(list(map(result_of, answers, entries)))
 
 
 def _charged(

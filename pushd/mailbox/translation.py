@@ -16,11 +16,11 @@ from pushd.errors import (
     StoreUnavailable,
     UnknownMailbox,
 )
-from pushd.mailbox.base import Page, Result, Stale, Stored, Verdicts
+from pushd.mailbox.base import Entry, Page, Result, Stale, Verdicts
 from pushd.mailbox.connection import Argument
 from pushd.mailbox.functions import LIMITS, MAILBOXES
 from pushd.protocol.ids import MessageId
-from pushd.protocol.messages import Overflow, StoredMessage
+from pushd.protocol.messages import Accepted, Overflow, StoredMessage
 
 ACCEPT = f"{MAILBOXES.name}_accept"
 OPEN = f"{MAILBOXES.name}_open"
@@ -69,8 +69,6 @@ _REFUSALS: dict[int, Callable[[], PushdError]] = {
 
 SLOTS = 16384
 """Slots of a Cluster."""
-
-_DUPLICATE = ord("=")
 
 
 def channel_of(mailbox: str) -> str:
@@ -123,16 +121,15 @@ def page(answer: list[Any]) -> Page:
     return Page(messages, bool(complete), parse_id(tail), unread, overflow)
 
 
-def stored(answer: bytes | int | PushdError) -> Result:
+def result_of(answer: bytes | list[bytes] | int | PushdError, entry: Entry) -> Result:
     """Read one answer of `accept`, or why a part of the store gave none."""
-    if not isinstance(answer, bytes):
-        if isinstance(answer, PushdError):
-            return answer
-        return Stale() if answer == STALE else refusal(answer)
-    if answer[0] == _DUPLICATE:
-        return Stored(parse_id(answer[1:]), True)
-    epoch, _, seq = answer.partition(b"-")
-    return Stored(MessageId(int(epoch), int(seq)), False)
+    if isinstance(answer, bytes):
+        return Accepted(answer.decode(), entry.mailbox, False)
+    if isinstance(answer, list):
+        return Accepted(answer[0].decode(), entry.mailbox, True)
+    if isinstance(answer, PushdError):
+        return answer
+    return Stale() if answer == STALE else refusal(answer)
 
 
 _SAID = {True: "+", False: "-", None: "?"}

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from pushd.errors import StoreUnavailable
-from pushd.mailbox.base import Entry, Mailboxes, Quota, Stored
+from pushd.mailbox.base import Entry, Mailboxes, Quota
 from pushd.mailbox.checks import Durability
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
-from pushd.protocol.messages import From, Overflow, StoredMessage, message_body
+from pushd.protocol.messages import Accepted, From, Overflow, StoredMessage, message_body
 
 ALICE = "did:btc-addr:1AqzjNiKLo7gVw6dXXiUmKLg4yCRWm1Zzz"
 CAROL = "did:btc-addr:1CqzjNiKLo7gVw6dXXiUmKLg4yCRWm1Zzz"
@@ -98,6 +98,11 @@ def entry(
     return Entry(mailbox=mailbox, sender=sender, body=body, ttl=ttl, key=key)
 
 
+def id_of(accepted: Accepted) -> MessageId:
+    """Read the id that a sender is told."""
+    return MessageId.parse(accepted.id)
+
+
 async def unread(mailboxes: Mailboxes, mailbox: str) -> list[MessageId]:
     """List the ids of all unread messages, page by page."""
     ids: list[MessageId] = []
@@ -134,8 +139,8 @@ async def accepted(mailboxes: Mailboxes, mailbox: str, payload: str) -> MessageI
             except StoreUnavailable:
                 await asyncio.sleep(0.02)
             else:
-                assert isinstance(result, Stored), result
-                return result.id
+                assert isinstance(result, Accepted), result
+                return id_of(result)
 
 
 async def until(condition: Callable[[], Awaitable[bool] | bool]) -> None:

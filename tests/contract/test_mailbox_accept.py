@@ -6,12 +6,12 @@ import json
 import pytest
 
 from pushd.errors import KeyConflict, MailboxFull, PushdError, UnknownMailbox
-from pushd.mailbox.base import Entry, Quota, Stored
+from pushd.mailbox.base import Entry, Quota
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
-from pushd.protocol.messages import From, message_body
+from pushd.protocol.messages import Accepted, From, message_body
 from tests.contract.conftest import Connect
-from tests.contract.stores import ALICE, CAROL, Ear, entry, unread
+from tests.contract.stores import ALICE, CAROL, Ear, entry, id_of, unread
 from tests.stores import Server, Store
 
 
@@ -21,10 +21,10 @@ async def mailboxes(connect: Connect, store: Store, ear: Ear) -> RedisMailboxes:
     return await connect(store, ear)
 
 
-async def accept(mailboxes: RedisMailboxes, *entries: Entry) -> list[Stored]:
+async def accept(mailboxes: RedisMailboxes, *entries: Entry) -> list[Accepted]:
     """Deliver what must be accepted."""
     results = await mailboxes.accept(entries)
-    stored = [result for result in results if isinstance(result, Stored)]
+    stored = [result for result in results if isinstance(result, Accepted)]
     assert len(entries) == len(stored), results
     return stored
 
@@ -43,7 +43,7 @@ async def test_ids_count_from_one_without_gaps(mailboxes: RedisMailboxes, bob: s
     second = await accept(mailboxes, entry(bob))
     assert MessageId(tail.epoch, 0) == tail
     assert [MessageId(tail.epoch, n) for n in (1, 2, 3, 4)] == [
-        stored.id for stored in first + second
+        id_of(stored) for stored in first + second
     ]
 
 
@@ -53,7 +53,7 @@ async def test_concurrent_deliveries_keep_the_order_of_their_calls(
     """Calls of one tick share a flight and are numbered in the order they were made."""
     await mailboxes.open(bob, create=True)
     results = await asyncio.gather(*[mailboxes.accept([entry(bob)]) for _ in range(500)])
-    ids = [result.id.seq for [result] in results if isinstance(result, Stored)]
+    ids = [id_of(result).seq for [result] in results if isinstance(result, Accepted)]
     assert list(range(1, 501)) == ids
     assert len(await unread(mailboxes, bob)) == 500
 
@@ -67,7 +67,7 @@ async def test_what_is_stored_is_what_is_read(mailboxes: RedisMailboxes, bob: st
     page = await mailboxes.read(bob, after=START, limit=10)
     message = json.loads(page.messages[0].json)
     assert {
-        "id": str(stored.id),
+        "id": stored.id,
         "from": {"did": ALICE, "name": "alice.id"},
         "app": "https://app.example",
         "payload": payload,
@@ -83,17 +83,17 @@ async def test_the_same_key_and_payload_is_stored_once(
     await mailboxes.open(bob, create=True)
     first, again = await accept(mailboxes, *[entry(bob, key="k")] * 2)
     [later] = await accept(mailboxes, entry(bob, key="k"))
-    assert [Stored(first.id, True)] * 2 == [again, later]
+    assert [Accepted(first.id, bob, True)] * 2 == [again, later]
     assert not first.duplicate
-    assert [first.id] == await unread(mailboxes, bob)
+    assert [id_of(first)] == await unread(mailboxes, bob)
 
 
 async def test_a_key_outlives_its_message(mailboxes: RedisMailboxes, bob: str) -> None:
     """After the ack a retry still gets the first id."""
     await mailboxes.open(bob, create=True)
     [first] = await accept(mailboxes, entry(bob, key="k"))
-    await mailboxes.acknowledge(bob, [first.id])
-    assert [Stored(first.id, True)] == await accept(mailboxes, entry(bob, key="k"))
+    await mailboxes.acknowledge(bob, [id_of(first)])
+    assert [Accepted(first.id, bob, True)] == await accept(mailboxes, entry(bob, key="k"))
     assert await unread(mailboxes, bob) == []
 
 
@@ -104,7 +104,7 @@ async def test_the_same_key_for_another_payload_conflicts(
     await mailboxes.open(bob, create=True)
     [first] = await accept(mailboxes, entry(bob, "one", key="k"))
     assert KeyConflict is await refused(mailboxes, entry(bob, "two", key="k"))
-    assert [first.id] == await unread(mailboxes, bob)
+    assert [id_of(first)] == await unread(mailboxes, bob)
 
 
 async def test_a_new_name_of_the_sender_is_no_other_payload(
@@ -115,7 +115,7 @@ async def test_a_new_name_of_the_sender_is_no_other_payload(
     [first] = await accept(mailboxes, entry(bob, "one", key="k"))
     named = message_body(From(did=ALICE, name="alice.id"), "one", "https://app.example")
     [again] = await accept(mailboxes, Entry(bob, ALICE, named, 60, "k"))
-    assert Stored(first.id, True) == again
+    assert Accepted(first.id, bob, True) == again
 
 
 async def test_keys_are_the_senders_and_the_mailboxs_own(
@@ -140,7 +140,7 @@ async def test_without_a_key_everything_is_stored(
     """Equal deliveries without a key are different messages."""
     await mailboxes.open(bob, create=True)
     first, second = await accept(mailboxes, entry(bob), entry(bob))
-    assert [first.id, second.id] == await unread(mailboxes, bob)
+    assert [id_of(first), id_of(second)] == await unread(mailboxes, bob)
 
 
 async def test_remembered_keys_are_limited(
@@ -152,7 +152,7 @@ async def test_remembered_keys_are_limited(
     await mailboxes.open(bob, create=True)
     for number in range(16):
         [stored] = await accept(mailboxes, entry(bob, key=str(number)))
-        await mailboxes.acknowledge(bob, stored.id)
+        await mailboxes.acknowledge(bob, id_of(stored))
     assert MailboxFull is await refused(mailboxes, entry(bob, key="one more"))
     [again, plain] = await accept(mailboxes, entry(bob, key="0"), entry(bob))
     assert again.duplicate
@@ -169,7 +169,7 @@ async def test_a_key_is_remembered_for_at_least_its_time(
     [first] = await accept(mailboxes, entry(bob, key="k"))
     accepted = loop.time()
     while (again := (await accept(mailboxes, entry(bob, key="k")))[0]).duplicate:
-        assert first.id == again.id
+        assert id_of(first) == id_of(again)
         await asyncio.sleep(0.05)
     assert loop.time() - accepted >= 1.0
     with server.client() as client:
@@ -199,7 +199,7 @@ async def test_one_bad_entry_spoils_no_other(mailboxes: RedisMailboxes, bob: str
             entry(bob, "three"),
         ]
     )
-    assert [Stored, UnknownMailbox, KeyConflict, Stored] == [type(r) for r in results]
+    assert [Accepted, UnknownMailbox, KeyConflict, Accepted] == [type(r) for r in results]
     assert len(await unread(mailboxes, bob)) == 2
 
 
@@ -213,7 +213,7 @@ async def test_a_batch_of_a_thousand_over_many_mailboxes(
         mailboxes, *[entry(names[n % 7], str(n), key=str(n)) for n in range(1000)]
     )
     for place, name in enumerate(names):
-        expected = [stored[n].id for n in range(place, 1000, 7)]
+        expected = [id_of(stored[n]) for n in range(place, 1000, 7)]
         assert list(range(1, len(expected) + 1)) == [id.seq for id in expected]
         assert expected == await unread(mailboxes, name)
 
@@ -233,6 +233,6 @@ async def test_a_key_survives_a_new_epoch(
     own_server.restart()
     mailboxes = await connect(own_server)
     [again, new] = await accept(mailboxes, entry(bob, key="k"), entry(bob, key="new"))
-    assert Stored(first.id, True) == again
-    assert new.id.epoch > first.id.epoch
-    assert [Stored(new.id, True)] == await accept(mailboxes, entry(bob, key="new"))
+    assert Accepted(first.id, bob, True) == again
+    assert id_of(new).epoch > id_of(first).epoch
+    assert [Accepted(new.id, bob, True)] == await accept(mailboxes, entry(bob, key="new"))

@@ -1,18 +1,19 @@
 """Promise: whoever else hears a mailbox is told of acks; nothing is told to nobody."""
 
-from pushd.mailbox.base import Acknowledged, Stored
+from pushd.mailbox.base import Acknowledged
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import MessageId
+from pushd.protocol.messages import Accepted
 from tests.contract.conftest import Connect
-from tests.contract.stores import Ear, entry, until
+from tests.contract.stores import Ear, entry, id_of, until
 from tests.stores import Store
 
 
 async def deliver(mailboxes: RedisMailboxes, bob: str) -> MessageId:
     """Deliver one message; return its id."""
     [result] = await mailboxes.accept([entry(bob)])
-    assert isinstance(result, Stored)
-    return result.id
+    assert isinstance(result, Accepted)
+    return id_of(result)
 
 
 async def listening(

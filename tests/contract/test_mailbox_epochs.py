@@ -11,11 +11,12 @@ import pytest
 import redis
 
 from pushd.errors import UnknownMailbox
-from pushd.mailbox.base import Acknowledged, Stored
+from pushd.mailbox.base import Acknowledged
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
+from pushd.protocol.messages import Accepted
 from tests.contract.conftest import Connect
-from tests.contract.stores import Ear, entry, unread, until
+from tests.contract.stores import Ear, entry, id_of, unread, until
 from tests.stores import Server
 
 Look = Callable[[RedisMailboxes, str, MessageId], Awaitable[MessageId]]
@@ -47,7 +48,7 @@ async def store_three(mailboxes: RedisMailboxes, bob: str) -> list[MessageId]:
     """Open a mailbox and put three messages into it."""
     await mailboxes.open(bob, create=True)
     results = await mailboxes.accept([entry(bob, str(n)) for n in range(3)])
-    return [result.id for result in results if isinstance(result, Stored)]
+    return [id_of(result) for result in results if isinstance(result, Accepted)]
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -133,11 +134,11 @@ async def test_a_lost_stream_is_a_new_epoch(
 
 async def _accept(mailboxes: RedisMailboxes, bob: str, old: MessageId) -> MessageId:
     [first, again] = await mailboxes.accept([entry(bob, key="k")] * 2)
-    assert isinstance(first, Stored)
-    assert isinstance(again, Stored)
-    assert first.id.seq == 1
-    assert first.id == again.id
-    return first.id
+    assert isinstance(first, Accepted)
+    assert isinstance(again, Accepted)
+    assert id_of(first).seq == 1
+    assert id_of(first) == id_of(again)
+    return id_of(first)
 
 
 async def test_lost_state_is_a_new_epoch(

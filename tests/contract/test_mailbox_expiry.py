@@ -5,11 +5,12 @@ import struct
 
 import pytest
 
-from pushd.mailbox.base import Quota, Stored
+from pushd.mailbox.base import Quota
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
+from pushd.protocol.messages import Accepted
 from tests.contract.conftest import Connect
-from tests.contract.stores import ALICE, CAROL, QUOTA, entry, unread, until
+from tests.contract.stores import ALICE, CAROL, QUOTA, entry, id_of, unread, until
 from tests.stores import Server
 
 
@@ -17,7 +18,7 @@ async def deliver(mailboxes: RedisMailboxes, bob: str, *ttls: int) -> list[Messa
     """Open a mailbox and put in a message for each time to live."""
     await mailboxes.open(bob, create=True)
     results = await mailboxes.accept([entry(bob, ttl=ttl) for ttl in ttls])
-    return [result.id for result in results if isinstance(result, Stored)]
+    return [id_of(result) for result in results if isinstance(result, Accepted)]
 
 
 async def emptied(mailboxes: RedisMailboxes, bob: str, count: int) -> None:
@@ -94,7 +95,7 @@ async def test_expiry_makes_room(connect: Connect, server: Server, bob: str) -> 
 
     async def accepted() -> bool:
         [result] = await mailboxes.accept([entry(bob, sender=ALICE)])
-        return isinstance(result, Stored)
+        return isinstance(result, Accepted)
 
     await until(accepted)
     assert len(await unread(mailboxes, bob)) == 1
@@ -108,11 +109,11 @@ async def test_expiry_counts_for_the_senders_share(
     await mailboxes.open(bob, create=True)
     await mailboxes.accept([entry(bob, sender=CAROL) for _ in range(3)])
     results = await mailboxes.accept([entry(bob, ttl=1) for _ in range(5)])
-    assert not isinstance(results[-1], Stored)
+    assert not isinstance(results[-1], Accepted)
 
     async def accepted() -> bool:
         [result] = await mailboxes.accept([entry(bob)])
-        return isinstance(result, Stored)
+        return isinstance(result, Accepted)
 
     await until(accepted)
 

@@ -3,10 +3,10 @@
 import struct
 import time
 
-from pushd.mailbox.base import Acknowledged, Stored
+from pushd.mailbox.base import Acknowledged
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
-from pushd.protocol.messages import StoredMessage
+from pushd.protocol.messages import Accepted, StoredMessage
 from tests.contract.stores import ALICE, entry
 from tests.stores import Server
 
@@ -35,7 +35,8 @@ async def test_a_mailbox_of_the_first_release_goes_on(
     assert [StoredMessage(first, message)] == page.messages
     assert page.tail == first
     second = MessageId(EPOCH, 2)
-    assert [Stored(second, False)] == await mailboxes.accept([entry(bob, key="k")])
+    results = await mailboxes.accept([entry(bob, key="k")])
+    assert [Accepted(str(second), bob, False)] == results
     assert Acknowledged(2, 0) == await mailboxes.acknowledge(bob, [first, second])
     with server.client() as client:
         kept = client.get(f"pushd:{{{bob}}}:m")

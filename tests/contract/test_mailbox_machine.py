@@ -21,10 +21,11 @@ from hypothesis.stateful import (
 )
 
 from pushd.errors import KeyConflict, MailboxFull, PushdError
-from pushd.mailbox.base import Quota, Stored
+from pushd.mailbox.base import Quota
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
-from tests.contract.stores import Ear, entry, until
+from pushd.protocol.messages import Accepted
+from tests.contract.stores import Ear, entry, id_of, until
 from tests.stores import Server
 
 T = TypeVar("T")
@@ -128,14 +129,14 @@ class Machine(RuleBasedStateMachine):
         for (sender, payload, key), result in zip(deliveries, results, strict=True):
             expected = self.model.accept(sender, payload, key)
             if expected is START:
-                assert isinstance(result, Stored)
+                assert isinstance(result, Accepted)
                 assert not result.duplicate
-                self._next(result.id)
-                self.model.unread[result.id] = sender
+                self._next(id_of(result))
+                self.model.unread[id_of(result)] = sender
                 if key is not None:
-                    self.model.keys[sender, key] = (payload, result.id)
+                    self.model.keys[sender, key] = (payload, id_of(result))
             elif isinstance(expected, MessageId):
-                assert result == Stored(expected, True)
+                assert result == Accepted(str(expected), self.bob, True)
             else:
                 assert type(result) is expected
 

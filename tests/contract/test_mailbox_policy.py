@@ -5,11 +5,12 @@ import asyncio
 import pytest
 
 from pushd.errors import Forbidden, MailboxFull, PushdError, UnknownMailbox
-from pushd.mailbox.base import Quota, Stale, Stored, Verdicts
+from pushd.mailbox.base import Quota, Stale, Verdicts
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START
+from pushd.protocol.messages import Accepted
 from tests.contract.conftest import Connect
-from tests.contract.stores import ALICE, CAROL, entry, unread
+from tests.contract.stores import ALICE, CAROL, entry, id_of, unread
 from tests.stores import Server
 
 REFUSE_ALL = Verdicts(b"none", others=False, senders={})
@@ -23,7 +24,7 @@ def only(*allowed: str, others: bool = False) -> Verdicts:
 
 async def outcome(
     mailboxes: RedisMailboxes, bob: str, sender: str = ALICE, key: str | None = None
-) -> type[Stored | PushdError | Stale]:
+) -> type[Accepted | PushdError | Stale]:
     """Deliver, and tell as what that ended."""
     [result] = await mailboxes.accept([entry(bob, sender=sender, key=key)])
     return type(result)
@@ -40,7 +41,7 @@ async def test_a_mailbox_has_no_policy_until_its_owner_says_one(
     assert await outcome(mailboxes, bob) is Forbidden
     await mailboxes.set_policy(bob, None)
     assert await mailboxes.policy(bob) == b""
-    assert await outcome(mailboxes, bob) is Stored
+    assert await outcome(mailboxes, bob) is Accepted
 
 
 async def test_a_policy_needs_a_mailbox(mailboxes: RedisMailboxes, bob: str) -> None:
@@ -58,10 +59,10 @@ async def test_each_sender_has_a_verdict_and_all_others_one(
     await mailboxes.open(bob, create=True)
     senders = [ALICE, CAROL, "did:test:other"]
     said: dict[str, bool | None] = {ALICE: True, CAROL: False}
-    for others, last in ((True, Stored), (False, Forbidden)):
+    for others, last in ((True, Accepted), (False, Forbidden)):
         await mailboxes.set_policy(bob, Verdicts(b"%d" % others, others, said))
         results = await mailboxes.accept([entry(bob, sender=sender) for sender in senders])
-        assert [Stored, Forbidden, last] == [type(result) for result in results]
+        assert [Accepted, Forbidden, last] == [type(result) for result in results]
 
 
 async def test_a_policy_counts_at_once_for_every_process(
@@ -70,11 +71,11 @@ async def test_a_policy_counts_at_once_for_every_process(
     """What is accepted after it was answered has passed it, whoever accepts."""
     one, other = await connect(server), await connect(server)
     await one.open(bob, create=True)
-    assert await outcome(other, bob) is Stored
+    assert await outcome(other, bob) is Accepted
     await one.set_policy(bob, REFUSE_ALL)
     assert await outcome(other, bob) is Forbidden
     await other.set_policy(bob, only(ALICE))
-    assert await outcome(one, bob) is Stored
+    assert await outcome(one, bob) is Accepted
 
 
 async def test_a_policy_is_for_what_comes_not_for_what_is_there(
@@ -84,13 +85,13 @@ async def test_a_policy_is_for_what_comes_not_for_what_is_there(
     await mailboxes.open(bob, create=True)
     [first] = await mailboxes.accept([entry(bob, key="k")])
     await mailboxes.set_policy(bob, REFUSE_ALL)
-    assert isinstance(first, Stored)
-    assert await unread(mailboxes, bob) == [first.id]
-    assert await mailboxes.accept([entry(bob, key="k")]) == [Stored(first.id, True)]
+    assert isinstance(first, Accepted)
+    assert await unread(mailboxes, bob) == [id_of(first)]
+    assert await mailboxes.accept([entry(bob, key="k")]) == [Accepted(first.id, bob, True)]
     assert await outcome(mailboxes, bob, key="new") is Forbidden
     await mailboxes.set_policy(bob, None)
     [result] = await mailboxes.accept([entry(bob, key="new")])
-    assert isinstance(result, Stored)
+    assert isinstance(result, Accepted)
     assert not result.duplicate
 
 
@@ -99,7 +100,7 @@ async def test_a_refusal_is_no_overflow(connect: Connect, server: Server, bob: s
     mailboxes = await connect(server, quota=TEN)
     await mailboxes.open(bob, create=True)
     for number in range(10):
-        assert await outcome(mailboxes, bob, f"did:test:{number}") is Stored
+        assert await outcome(mailboxes, bob, f"did:test:{number}") is Accepted
     await mailboxes.set_policy(bob, Verdicts(b"x", others=True, senders={ALICE: False}))
     assert await outcome(mailboxes, bob) is Forbidden
     assert (await mailboxes.open(bob, create=False)).overflow is None
@@ -120,7 +121,7 @@ async def test_a_policy_survives_a_restart_and_a_lost_state(
         client.delete(f"pushd:{{{bob}}}:m")
     await mailboxes.open(bob, create=True)
     assert await outcome(mailboxes, bob) is Forbidden
-    assert await outcome(mailboxes, bob, CAROL) is Stored
+    assert await outcome(mailboxes, bob, CAROL) is Accepted
 
 
 async def test_a_policy_lives_as_long_as_its_mailbox(
@@ -140,7 +141,7 @@ async def test_a_long_policy_is_kept_whole(mailboxes: RedisMailboxes, bob: str) 
     said = {f"did:test:{number}": number % 2 == 0 for number in range(2000)}
     await mailboxes.set_policy(bob, Verdicts(b"x" * 100_000, others=True, senders=said))
     for number in (0, 1, 998, 999, 1000, 1001, 1998, 1999):
-        expected = Stored if number % 2 == 0 else Forbidden
+        expected = Accepted if number % 2 == 0 else Forbidden
         assert await outcome(mailboxes, bob, f"did:test:{number}") is expected
     assert len(await mailboxes.policy(bob)) == 100_000
 
@@ -154,7 +155,7 @@ async def test_many_policies_travel_in_one_call(
     policies = [only(ALICE, CAROL), None, only(CAROL)]
     await asyncio.gather(*map(mailboxes.set_policy, names, policies))
     found = [await outcome(mailboxes, name) for name in names]
-    assert [Stored, Stored, Forbidden] == found
+    assert [Accepted, Accepted, Forbidden] == found
 
 
 # --- names ---------------------------------------------------------------------------
@@ -167,7 +168,7 @@ async def test_stale_names_decide_nothing(
     await mailboxes.open(bob, create=True)
     old = Verdicts(b"old", others=False, senders={ALICE: True}, fresh=600)
     await mailboxes.set_policy(bob, old)
-    assert await outcome(mailboxes, bob) is Stored
+    assert await outcome(mailboxes, bob) is Accepted
     with server.client() as client:
         client.hset(f"pushd:{{{bob}}}:p", "@", 1)
     assert await outcome(mailboxes, bob) is Stale
@@ -177,7 +178,7 @@ async def test_stale_names_decide_nothing(
     assert await outcome(mailboxes, bob) is Stale
     await mailboxes.set_policy(bob, other, instead=b"old")
     assert await outcome(mailboxes, bob) is Forbidden
-    assert await outcome(mailboxes, bob, CAROL) is Stored
+    assert await outcome(mailboxes, bob, CAROL) is Accepted
 
 
 async def test_a_sender_of_whom_nobody_can_tell_waits(
@@ -202,14 +203,14 @@ async def test_others_leave_room_for_those_who_are_allowed(
     await mailboxes.open(bob, create=True)
     await mailboxes.set_policy(bob, only(ALICE, others=True))
     for number in range(8):
-        assert await outcome(mailboxes, bob, f"did:test:{number}") is Stored
+        assert await outcome(mailboxes, bob, f"did:test:{number}") is Accepted
     assert await outcome(mailboxes, bob, CAROL) is MailboxFull
-    assert await outcome(mailboxes, bob) is Stored
+    assert await outcome(mailboxes, bob) is Accepted
     ids = await unread(mailboxes, bob)
     await mailboxes.acknowledge(bob, ids[:4])
     assert await outcome(mailboxes, bob, CAROL) is MailboxFull
     await mailboxes.acknowledge(bob, ids[4:5])
-    assert await outcome(mailboxes, bob, CAROL) is Stored
+    assert await outcome(mailboxes, bob, CAROL) is Accepted
 
 
 async def test_where_nobody_is_allowed_by_name_all_is_for_everybody(
@@ -220,7 +221,7 @@ async def test_where_nobody_is_allowed_by_name_all_is_for_everybody(
     await mailboxes.open(bob, create=True)
     await mailboxes.set_policy(bob, Verdicts(b"x", others=True, senders={ALICE: False}))
     for number in range(10):
-        assert await outcome(mailboxes, bob, f"did:test:{number}") is Stored
+        assert await outcome(mailboxes, bob, f"did:test:{number}") is Accepted
 
 
 async def test_a_share_is_counted_anew_under_another_policy(
@@ -232,11 +233,11 @@ async def test_a_share_is_counted_anew_under_another_policy(
     senders = [f"did:test:{number}" for number in range(8)]
     await mailboxes.set_policy(bob, only(ALICE, others=True))
     for sender in senders:
-        assert await outcome(mailboxes, bob, sender) is Stored
+        assert await outcome(mailboxes, bob, sender) is Accepted
     assert await outcome(mailboxes, bob, CAROL) is MailboxFull
     await mailboxes.set_policy(
         bob, Verdicts(b"more", others=True, senders=dict.fromkeys(senders, True))
     )
-    assert await outcome(mailboxes, bob, CAROL) is Stored
+    assert await outcome(mailboxes, bob, CAROL) is Accepted
     page = await mailboxes.read(bob, after=START, limit=100)
     assert page.unread == 9

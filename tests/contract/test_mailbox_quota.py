@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from pushd.errors import MailboxFull
-from pushd.mailbox.base import Acknowledged, Quota, Stored
+from pushd.mailbox.base import Acknowledged, Quota
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import MessageId
-from pushd.protocol.messages import Overflow
+from pushd.protocol.messages import Accepted, Overflow
 from tests.contract.conftest import Connect
-from tests.contract.stores import ALICE, CAROL, Ear, entry, unread, until
+from tests.contract.stores import ALICE, CAROL, Ear, entry, id_of, unread, until
 from tests.stores import Server
 
 EIGHT = Quota(messages=8, bytes=10**6, dedup=3600)
@@ -29,8 +29,8 @@ async def fill(mailboxes: RedisMailboxes, bob: str) -> list[MessageId]:
     ids = []
     for number in range(8):
         [result] = await mailboxes.accept([entry(bob, sender=SENDERS[number % 2])])
-        assert isinstance(result, Stored)
-        ids.append(result.id)
+        assert isinstance(result, Accepted)
+        ids.append(id_of(result))
     return ids
 
 
@@ -39,7 +39,7 @@ async def refused(mailboxes: RedisMailboxes, bob: str, sender: str = ALICE) -> s
     [result] = await mailboxes.accept([entry(bob, sender=sender)])
     if isinstance(result, MailboxFull):
         return result.detail
-    assert isinstance(result, Stored)
+    assert isinstance(result, Accepted)
     return None
 
 
@@ -65,7 +65,7 @@ async def test_one_call_cannot_pass_the_quota(small: RedisMailboxes, bob: str) -
     """Entries of one batch are counted one by one."""
     await small.open(bob, create=True)
     results = await small.accept([entry(bob, sender=f"did:test:{n}") for n in range(20)])
-    assert [Stored] * 8 + [MailboxFull] * 12 == [type(result) for result in results]
+    assert [Accepted] * 8 + [MailboxFull] * 12 == [type(result) for result in results]
 
 
 async def test_a_mailbox_that_is_emptied_takes_the_whole_quota_again(
@@ -78,8 +78,8 @@ async def test_a_mailbox_that_is_emptied_takes_the_whole_quota_again(
     await small.acknowledge(bob, await unread(small, bob))
     for _ in range(30):
         [result] = await small.accept([entry(bob)])
-        assert isinstance(result, Stored)
-        await small.acknowledge(bob, [result.id])
+        assert isinstance(result, Accepted)
+        await small.acknowledge(bob, [id_of(result)])
 
 
 async def test_bytes_are_limited(connect: Connect, server: Server, bob: str) -> None:
@@ -89,8 +89,8 @@ async def test_bytes_are_limited(connect: Connect, server: Server, bob: str) -> 
     await mailboxes.open(bob, create=True)
     batch = [entry(bob, "x" * 4000, sender=f"did:test:{n}") for n in range(12)]
     results = await mailboxes.accept(batch)
-    ids = [result.id for result in results if isinstance(result, Stored)]
-    assert [Stored] * 9 + [MailboxFull] * 3 == [type(result) for result in results]
+    ids = [id_of(result) for result in results if isinstance(result, Accepted)]
+    assert [Accepted] * 9 + [MailboxFull] * 3 == [type(result) for result in results]
     await mailboxes.acknowledge(bob, ids[:4])
     assert await refused(mailboxes, bob)
     await mailboxes.acknowledge(bob, ids[4:6])
@@ -104,8 +104,8 @@ async def test_a_known_key_is_answered_although_the_mailbox_is_full(
     await small.open(bob, create=True)
     [first] = await small.accept([entry(bob, key="k")])
     await fill_up(small, bob)
-    assert isinstance(first, Stored)
-    assert [Stored(first.id, True)] == await small.accept([entry(bob, key="k")])
+    assert isinstance(first, Accepted)
+    assert [Accepted(first.id, bob, True)] == await small.accept([entry(bob, key="k")])
     assert None is await overflow_before(small, bob, refusals=1)
 
 
@@ -131,7 +131,7 @@ async def test_one_sender_gets_half(small: RedisMailboxes, bob: str) -> None:
     """The fifth of eight from one sender is refused as its share; others still fit."""
     await small.open(bob, create=True)
     results = await small.accept([entry(bob) for _ in range(6)])
-    assert [Stored] * 4 + [MailboxFull] * 2 == [type(result) for result in results]
+    assert [Accepted] * 4 + [MailboxFull] * 2 == [type(result) for result in results]
     assert "share" in str(results[4])
     assert None is await refused(small, bob, CAROL)
 
@@ -144,7 +144,7 @@ async def test_a_share_is_free_again_below_its_half(
     results = await small.accept(
         [entry(bob) for _ in range(4)] + [entry(bob, sender=CAROL) for _ in range(3)]
     )
-    ids = [result.id for result in results if isinstance(result, Stored)]
+    ids = [id_of(result) for result in results if isinstance(result, Accepted)]
     assert await refused(small, bob)
     await small.acknowledge(bob, ids[4:6])
     assert await refused(small, bob)
@@ -167,9 +167,9 @@ async def test_shares_of_many_messages_are_counted_in_steps(
         batch = [entry(bob, sender=senders[n % 5]) for n in range(start, start + 500)]
         results = await mailboxes.accept(batch)
         accepted += [
-            (delivery.sender, result.id)
+            (delivery.sender, id_of(result))
             for delivery, result in zip(batch, results, strict=True)
-            if isinstance(result, Stored)
+            if isinstance(result, Accepted)
         ]
     by_alice = [id for sender, id in accepted if sender == ALICE]
     assert len(by_alice) == 1000
@@ -191,8 +191,8 @@ async def test_a_large_heavy_mailbox_is_acked_at_once(
         batch = [entry(bob, sender=SENDERS[n % 2]) for n in range(500)]
         results = await mailboxes.accept(batch)
     last = results[-1]
-    assert isinstance(last, Stored)
-    assert await mailboxes.acknowledge(bob, last.id) == Acknowledged(2500, 0)
+    assert isinstance(last, Accepted)
+    assert await mailboxes.acknowledge(bob, id_of(last)) == Acknowledged(2500, 0)
     with server.client() as client:
         assert [f"pushd:{{{bob}}}:m", f"pushd:{{{bob}}}:s"] == sorted(
             key.decode() for key in client.keys(f"pushd:{{{bob}}}*")
@@ -272,7 +272,7 @@ async def test_an_id_twice_in_an_ack_counts_once(small: RedisMailboxes, bob: str
     await small.accept([entry(bob, sender=CAROL)])
     results = await small.accept([entry(bob) for _ in range(4)])
     first = results[0]
-    assert isinstance(first, Stored)
+    assert isinstance(first, Accepted)
     assert await refused(small, bob)
-    assert await small.acknowledge(bob, [first.id] * 3) == Acknowledged(1, 4)
+    assert await small.acknowledge(bob, [id_of(first)] * 3) == Acknowledged(1, 4)
     assert await refused(small, bob)

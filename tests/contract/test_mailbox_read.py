@@ -5,12 +5,12 @@ import gc
 
 import pytest
 
-from pushd.mailbox.base import Acknowledged, Opened, Page, Stored
+from pushd.mailbox.base import Acknowledged, Opened, Page
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
-from pushd.protocol.messages import MAX_PAGE_BYTES
+from pushd.protocol.messages import MAX_PAGE_BYTES, Accepted
 from tests.contract.conftest import Connect
-from tests.contract.stores import Ear, entry, unread, until
+from tests.contract.stores import Ear, entry, id_of, unread, until
 from tests.stores import Store
 
 
@@ -24,7 +24,7 @@ async def deliver(mailboxes: RedisMailboxes, bob: str, count: int) -> list[Messa
     """Open a mailbox and put messages into it."""
     await mailboxes.open(bob, create=True)
     results = await mailboxes.accept([entry(bob, str(n)) for n in range(count)])
-    return [result.id for result in results if isinstance(result, Stored)]
+    return [id_of(result) for result in results if isinstance(result, Accepted)]
 
 
 async def test_an_empty_mailbox_has_a_tail(mailboxes: RedisMailboxes, bob: str) -> None:
@@ -66,7 +66,8 @@ async def test_a_page_ends_at_four_mebibytes(mailboxes: RedisMailboxes, bob: str
     size = sum(len(message.json) for message in page.messages)
     assert not page.complete
     assert MAX_PAGE_BYTES - 61_000 < size <= MAX_PAGE_BYTES
-    assert [r.id for r in results if isinstance(r, Stored)] == await unread(mailboxes, bob)
+    ids = [id_of(result) for result in results if isinstance(result, Accepted)]
+    assert ids == await unread(mailboxes, bob)
 
 
 async def test_a_message_larger_than_a_page_is_still_read(
@@ -84,7 +85,7 @@ async def test_tails_of_many_mailboxes(mailboxes: RedisMailboxes, bob: str) -> N
     names = [f"{bob}-{n}" for n in range(1200)]
     await asyncio.gather(*[mailboxes.open(name, create=True) for name in names[:600]])
     results = await mailboxes.accept([entry(name) for name in names[:600]])
-    ids = [result.id for result in results if isinstance(result, Stored)]
+    ids = [id_of(result) for result in results if isinstance(result, Accepted)]
     assert ids + [None] * 600 == await mailboxes.tails(names)
     assert [ids[0], None, ids[0]] == await mailboxes.tails([names[0], names[-1], names[0]])
     assert await mailboxes.tails([]) == []

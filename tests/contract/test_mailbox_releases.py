@@ -12,12 +12,12 @@ import pytest
 from hypothesis.stateful import initialize, invariant, rule
 
 from pushd.errors import StoreUnavailable
-from pushd.mailbox.base import Stored
 from pushd.mailbox.functions import MAILBOXES, Library, named, text_of
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START, MessageId
+from pushd.protocol.messages import Accepted
 from tests.contract.conftest import Connect
-from tests.contract.stores import entry, unread
+from tests.contract.stores import entry, id_of, unread
 from tests.contract.test_mailbox_machine import Machine, run
 from tests.stores import Server
 
@@ -130,8 +130,8 @@ async def test_a_new_epoch_keeps_what_a_release_does_not_know(
         client.append(f"pushd:{{{bob}}}:m", b"to come")
         client.execute_command("DEBUG", "CHANGE-REPL-ID")
         [stored] = await mailboxes.accept([entry(bob)])
-        assert isinstance(stored, Stored)
-        assert stored.id.epoch > old.epoch
+        assert isinstance(stored, Accepted)
+        assert id_of(stored).epoch > old.epoch
         state = client.get(f"pushd:{{{bob}}}:m")
     assert isinstance(state, bytes)
     assert state.endswith(b"to come")
@@ -152,17 +152,17 @@ async def test_a_mailbox_of_a_format_to_come_is_left_alone(
     refused, stored = await mailboxes.accept([entry(bob), entry(other)])
     assert isinstance(refused, StoreUnavailable)
     assert "newer release" in refused.detail
-    assert isinstance(stored, Stored)
+    assert isinstance(stored, Accepted)
     for asked in (
         mailboxes.open(bob, create=True),
         mailboxes.read(bob, after=START, limit=1),
-        mailboxes.acknowledge(bob, stored.id),
+        mailboxes.acknowledge(bob, id_of(stored)),
         mailboxes.policy(bob),
         mailboxes.set_policy(bob, None),
     ):
         with pytest.raises(StoreUnavailable, match="newer release"):
             await asyncio.ensure_future(asked)
-    assert [None, stored.id] == await mailboxes.tails([bob, other])
+    assert [None, id_of(stored)] == await mailboxes.tails([bob, other])
     with server.client() as client:
         assert client.get(state) == before
     assert len(await unread(mailboxes, other)) == 2

@@ -13,10 +13,11 @@ import pytest
 
 from pushd.errors import ConfigurationError
 from pushd.mailbox import embedded
-from pushd.mailbox.base import Quota, Stored
+from pushd.mailbox.base import Quota
 from pushd.mailbox.embedded import EmbeddedStore
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import MessageId
+from pushd.protocol.messages import Accepted
 from tests.contract.stores import Ear, entry, unread
 
 BOB = "did:test:bob"
@@ -37,7 +38,7 @@ async def deliver(url: str, count: int) -> list[MessageId]:
     await mailboxes.open(BOB, create=True)
     if count:
         results = await mailboxes.accept([entry(BOB, str(n)) for n in range(count)])
-        assert all(isinstance(result, Stored) for result in results)
+        assert all(isinstance(result, Accepted) for result in results)
     found = await unread(mailboxes, BOB)
     await mailboxes.close()
     return found

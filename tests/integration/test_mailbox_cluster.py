@@ -9,11 +9,20 @@ from pathlib import Path
 import pytest
 
 from pushd.errors import ConfigurationError, PushdError, StoreUnavailable
-from pushd.mailbox.base import Stored
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.mailbox.translation import channel_of, slot_of
 from pushd.protocol.ids import MessageId
-from tests.contract.stores import QUOTA, Ear, accepted, entry, mailboxes_at, unread, until
+from pushd.protocol.messages import Accepted
+from tests.contract.stores import (
+    QUOTA,
+    Ear,
+    accepted,
+    entry,
+    id_of,
+    mailboxes_at,
+    unread,
+    until,
+)
 from tests.processes import free_port
 from tests.stores import Cluster, Server, certificate
 
@@ -60,13 +69,14 @@ async def test_one_call_over_all_primaries(
     assert len(owners) == 3
     names = [*NAMES, "did:test:nobody", *reversed(NAMES)]
     results = await mailboxes.accept([entry(name) for name in names])
-    assert not isinstance(results[60], Stored)
-    stored = [result for result in results if isinstance(result, Stored)]
+    assert not isinstance(results[60], Accepted)
+    stored = [result for result in results if isinstance(result, Accepted)]
     assert len(stored) == 120
     for name, first, second in zip(NAMES, stored[:60], reversed(stored[60:]), strict=True):
-        assert (await unread(mailboxes, name))[-2:] == [first.id, second.id]
+        assert (await unread(mailboxes, name))[-2:] == [id_of(first), id_of(second)]
     tails = await mailboxes.tails([*NAMES, "did:test:nobody", BOB])
-    assert tails == [*[one.id for one in reversed(stored[60:])], None, stored[-1].id]
+    ids = [id_of(one) for one in stored[60:]]
+    assert tails == [*reversed(ids), None, ids[-1]]
     counts = await mailboxes.charge(dict.fromkeys(NAMES, 100.0))
     assert list(counts) == NAMES
     await until(lambda: all(len(ear.messages(name)) == 2 for name in NAMES))
@@ -142,9 +152,9 @@ async def test_a_mailbox_that_is_half_carried_waits(
         pass
     cluster.close(SLOT, source, target)
     [result] = await late
-    assert isinstance(result, Stored)
-    assert (result.id.epoch, result.duplicate) > (first.epoch, False)
-    assert await unread(mailboxes, BOB) == [*before, result.id]
+    assert isinstance(result, Accepted)
+    assert (id_of(result).epoch, result.duplicate) > (first.epoch, False)
+    assert await unread(mailboxes, BOB) == [*before, id_of(result)]
 
 
 async def test_a_primary_that_is_new(
@@ -173,7 +183,7 @@ async def test_a_part_that_is_away_takes_no_other_along(
         await until(lambda: mailboxes.ready() is not None)
         results = await mailboxes.accept([entry(name) for name in NAMES])
         for name, result in zip(NAMES, results, strict=True):
-            assert isinstance(result, StoreUnavailable if name in gone else Stored)
+            assert isinstance(result, StoreUnavailable if name in gone else Accepted)
         tails = await mailboxes.tails(NAMES)
         for name, tail in zip(NAMES, tails, strict=True):
             assert isinstance(tail, PushdError if name in gone else MessageId)
@@ -231,7 +241,7 @@ async def test_tls_and_users(ear: Ear) -> None:
             async with mailboxes_at(url, ear, BOB) as mailboxes:
                 await everyone(mailboxes)
                 results = await mailboxes.accept([entry(name) for name in NAMES])
-                assert all(isinstance(result, Stored) for result in results)
+                assert all(isinstance(result, Accepted) for result in results)
                 await until(lambda: all(ear.messages(name) for name in NAMES))
             assert "password" in await refusal(url.replace("secret", "sesame"))
 

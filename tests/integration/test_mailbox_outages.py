@@ -12,10 +12,10 @@ import pytest
 from pushd.bounds import STORE_CALLS, Bound
 from pushd.errors import Overloaded, PushdError, StoreUnavailable
 from pushd.mailbox import coalesce, link, subscriptions
-from pushd.mailbox.base import Acknowledged, Stored
+from pushd.mailbox.base import Acknowledged
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import MessageId
-from pushd.protocol.messages import StoredMessage
+from pushd.protocol.messages import Accepted, StoredMessage
 from tests.contract.stores import QUOTA, Ear, accepted, entry, unread, until
 from tests.stores import Server
 
@@ -262,7 +262,7 @@ async def test_an_exploding_caller_harms_nobody(mailboxes: RedisMailboxes) -> No
     futures = [mailboxes.accept([entry(BOB)]) for _ in range(3)]
     futures[1].cancel()
     futures[0].add_done_callback(lambda future: mailboxes.unsubscribe("did:test:nobody"))
-    assert isinstance((await futures[2])[0], Stored)
+    assert isinstance((await futures[2])[0], Accepted)
     assert len(await unread(mailboxes, BOB)) == 3
 
 

@@ -12,10 +12,11 @@ import pytest
 
 from pushd.errors import StoreUnavailable
 from pushd.mailbox import replicate, subscriptions
-from pushd.mailbox.base import Opened, Stored
+from pushd.mailbox.base import Opened
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import START
-from tests.contract.stores import QUOTA, Ear, entry, until
+from pushd.protocol.messages import Accepted
+from tests.contract.stores import QUOTA, Ear, entry, id_of, until
 from tests.harness import Person, serving
 from tests.processes import PATIENCE, free_port, wait_until
 from tests.stores import KINDS, Server, eventually, missing
@@ -87,10 +88,10 @@ async def reached(call: Callable[[], Awaitable[T]]) -> T:
 
 async def accepted(
     mailboxes: RedisMailboxes, payload: str = "hello", key: str | None = None
-) -> Stored:
+) -> Accepted:
     """Deliver to Bob until it is accepted."""
     [result] = await reached(lambda: mailboxes.accept([entry(BOB, payload, key=key)]))
-    assert isinstance(result, Stored)
+    assert isinstance(result, Accepted)
     return result
 
 
@@ -147,8 +148,8 @@ async def test_acks_and_reads_do_not_wait(make: Make, replica: Server) -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     page = await mailboxes.read(BOB, after=START, limit=10)
-    assert [stored.id] == [message.id for message in page.messages[:1]]
-    assert (await mailboxes.acknowledge(BOB, stored.id)).removed == 1
+    assert [id_of(stored)] == [message.id for message in page.messages[:1]]
+    assert (await mailboxes.acknowledge(BOB, id_of(stored))).removed == 1
     assert not waiting.done()
     with pytest.raises(StoreUnavailable):
         await waiting
@@ -172,7 +173,7 @@ async def test_a_full_store_can_be_emptied(make: Make, primary: Server) -> None:
     primary.ask("CONFIG", "SET", "maxmemory", "1mb")
     try:
         assert (await opened(mailboxes)).unread == 1
-        assert (await mailboxes.acknowledge(BOB, stored.id)).removed == 1
+        assert (await mailboxes.acknowledge(BOB, id_of(stored))).removed == 1
     finally:
         primary.ask("CONFIG", "SET", "maxmemory", "0")
 

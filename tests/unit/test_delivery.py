@@ -25,11 +25,10 @@ from pushd.errors import (
 )
 from pushd.identity.keys import PrivateKey
 from pushd.identity.tokens import Token
-from pushd.mailbox.base import Entry, Mailboxes, Result, Stale, Stored
+from pushd.mailbox.base import Entry, Mailboxes, Result, Stale
 from pushd.metrics import Metrics
 from pushd.owners import Openings, Owners
 from pushd.policies import Policies
-from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Accepted, Delivery
 from pushd.rates import Rates
 from pushd.rules import Rules
@@ -159,7 +158,7 @@ async def test_a_good_delivery_is_stored_and_answered(door: Door) -> None:
 
     assert Entry(BOB, ALICE, entry.body, 7, "k") == entry
     assert message == {"id": "", "from": {"did": ALICE}, "payload": "hi"}
-    door.shelf.answers[0].set_result([Stored(MessageId(5, 1), duplicate=True)])
+    door.shelf.answers[0].set_result([Accepted("5-1", BOB, True)])
     assert await answer == [Accepted("5-1", BOB, duplicate=True)]
 
 
@@ -223,7 +222,7 @@ async def test_one_refused_never_spoils_the_others(door: Door) -> None:
         [broken, Delivery(BOB, "1"), Delivery(ALICE, "2"), Delivery(BOB, "3")],
     )
     conflict = KeyConflict()
-    door.shelf.answers[0].set_result([Stored(MessageId(5, 1), False), conflict])
+    door.shelf.answers[0].set_result([Accepted("5-1", BOB, False), conflict])
     outcomes: list[Outcome] = await answer
 
     assert outcomes[0] is broken
@@ -259,7 +258,7 @@ async def test_an_answer_nobody_waits_for_is_counted_all_the_same(door: Door) ->
     """Who gave up waiting changes nothing about what was stored."""
     answer = door.deliveries.accept(token_for(), [Delivery(BOB, "1")])
     answer.cancel()
-    door.shelf.answers[0].set_result([Stored(MessageId(5, 1), False)])
+    door.shelf.answers[0].set_result([Accepted("5-1", BOB, False)])
     await asyncio.sleep(0)
     assert "pushd_accepted_total 1.0" in door.metrics.render().decode()
 
@@ -291,7 +290,7 @@ async def test_a_name_leads_to_a_mailbox(door: Door) -> None:
     """The first delivery asks whose it is, those after it are stored at once."""
     answer = door.deliveries.accept(by_name(), [Delivery(BOBS_NAME, "1")])
     stored = await door.stored()
-    stored.set_result([Stored(MessageId(5, 1), False)])
+    stored.set_result([Accepted("5-1", BOB, False)])
     assert await answer == [Accepted("5-1", BOB, duplicate=False)]
 
     door.deliveries.accept(by_name(), [Delivery(BOBS_NAME, "2")])
@@ -317,7 +316,7 @@ async def test_a_name_that_is_nobodys_spoils_no_other(door: Door) -> None:
     """Each name has an answer of its own."""
     names = ["nobody.id", BOBS_NAME, "Not A Name"]
     answer = door.deliveries.accept(by_name(*names), [Delivery(to, "hi") for to in names])
-    (await door.stored()).set_result([Stored(MessageId(5, 1), False)])
+    (await door.stored()).set_result([Accepted("5-1", BOB, False)])
     nobody, bob, nonsense = await answer
 
     assert isinstance(nobody, UnknownMailbox)
@@ -353,7 +352,7 @@ async def test_a_delivery_opens_the_mailbox_its_owner_wants_here(
     door.directory.servers[BOB] = (SERVER,)
     answer = door.deliveries.accept(by_name(), [Delivery(BOBS_NAME, "hi", "k")])
     (await door.stored()).set_result([UnknownMailbox()])
-    (await door.stored()).set_result([Stored(MessageId(5, 1), False)])
+    (await door.stored()).set_result([Accepted("5-1", BOB, False)])
 
     assert await answer == [Accepted("5-1", BOB, duplicate=False)]
     assert door.shelf.opened == [BOB]
@@ -370,13 +369,12 @@ async def test_only_what_found_no_mailbox_is_stored_again(door: Door) -> None:
     token = token_for(BOBS_NAME, ALICE, app=APP)
     deliveries = [Delivery(ALICE, "1"), Delivery(BOBS_NAME, "2"), Delivery(ALICE, "3")]
     answer = door.deliveries.accept(token, deliveries)
-    one = Stored(MessageId(5, 1), False)
+    one, two = Accepted("5-1", ALICE, False), Accepted("6-1", BOB, False)
     (await door.stored()).set_result([one, UnknownMailbox(), UnknownMailbox()])
-    (await door.stored()).set_result([Stored(MessageId(6, 1), False)])
+    (await door.stored()).set_result([two])
     first, second, third = await answer
 
-    assert first == Accepted("5-1", ALICE, duplicate=False)
-    assert second == Accepted("6-1", BOB, duplicate=False)
+    assert (first, second) == (one, two)
     assert isinstance(third, UnknownMailbox)
     assert [entry.mailbox for entry in door.shelf.entries[3:]] == [BOB]
 
@@ -463,16 +461,12 @@ async def test_names_in_a_policy_are_looked_up_anew_when_they_are_stale(door: Do
     token = token_for(BOB, ALICE)
     deliveries = [Delivery(BOB, "1"), Delivery(ALICE, "2"), Delivery(BOB, "3")]
     answer = door.deliveries.accept(token, deliveries)
-    one, three = Stored(MessageId(5, 1), False), Stored(MessageId(5, 2), False)
-    two = Stored(MessageId(6, 1), False)
+    one, three = Accepted("5-1", BOB, False), Accepted("5-2", BOB, False)
+    two = Accepted("6-1", ALICE, False)
     (await door.stored()).set_result([Stale(), two, Stale()])
     (await door.stored()).set_result([one, three])
 
-    assert await answer == [
-        Accepted("5-1", BOB, duplicate=False),
-        Accepted("6-1", ALICE, duplicate=False),
-        Accepted("5-2", BOB, duplicate=False),
-    ]
+    assert await answer == [one, two, three]
     assert door.shelf.refreshed == [BOB]
 
 
