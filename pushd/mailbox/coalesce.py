@@ -163,7 +163,7 @@ class Coalescer:
         self._waiting: list[Batch] = []
         self._open: dict[tuple[str, int], Batch] = {}
         self._waiting_bytes = 0
-        self._scheduled = False
+        self._idle = True  # nothing is in flight, nor about to leave
         self._in_flight = 0
         self._flown = 0
         self._sent_at = 0.0
@@ -203,11 +203,10 @@ class Coalescer:
             size: Bytes of the arguments, where they are large.
             slot: The slot of all these mailboxes, in a Cluster.
         """
-        if self._gave_up:
-            self._loop.call_soon(tell, done, StoreUnavailable())
-            return
         bound = self._bound  # a property such as `spent` is a call, on the hottest path
-        if bound.held >= bound.most or self._waiting_bytes + size > MAX_WAITING_BYTES:
+        if bound.held >= bound.most or (
+            size and self._waiting_bytes + size > MAX_WAITING_BYTES
+        ):
             bound.turned_away += 1
             error = come_back_later("Too much waits for the store.")
             self._loop.call_soon(tell, done, error)
@@ -224,18 +223,15 @@ class Coalescer:
         if size:
             batch.size += size
             self._waiting_bytes += size
-        if not self._scheduled and not self._in_flight:
+        if self._idle:
             self._schedule()
 
     def again(self, batch: Batch) -> None:
         """Send a batch that was not done elsewhere."""
-        if self._gave_up:
-            batch.fail(StoreUnavailable())
-            return
         self._waiting.append(batch)
         self._bound.held += batch.count
         self._waiting_bytes += batch.size
-        if not self._scheduled and not self._in_flight:
+        if self._idle:
             self._schedule()
 
     def release(self) -> list[Batch]:
@@ -251,24 +247,25 @@ class Coalescer:
     def _schedule(self) -> None:
         """Let what waits leave at the end of the tick, under load a little later."""
         wait = self._sent_at + WINDOW - self._loop.time() if self._flown > 1 else 0.0
-        self._scheduled = True
+        self._idle = False
         if wait > 0:
             self._loop.call_later(wait, self._depart)
         else:
             self._loop.call_soon(self._depart)
 
     def _depart(self) -> None:
-        self._scheduled = False
-        if self._in_flight or not self._waiting:
-            return
+        self._idle = True
         connection = self._link.connection if self._link is not None else None
-        if connection is None or connection.lost.is_set():
+        if self._gave_up:
+            self._fail()
+        elif connection is None or connection.lost.is_set():
             self._lose_patience()
-            return
-        flight = self._board()
-        self._in_flight = len(flight)
-        self._sent_at = self._loop.time()
-        self._send(connection, flight)
+        elif self._waiting:
+            self._idle = False
+            flight = self._board()
+            self._in_flight = len(flight)
+            self._sent_at = self._loop.time()
+            self._send(connection, flight)
 
     def _send(self, connection: Connection, flight: list[Batch]) -> None:
         connection.send(
@@ -305,7 +302,8 @@ class Coalescer:
             return
         if self._observe is not None:
             self._observe(self._loop.time() - self._sent_at)
-        if self._waiting and not self._scheduled:
+        self._idle = True
+        if self._waiting:
             self._schedule()
 
     def _suspect(self, error: hiredis.ReplyError) -> None:
@@ -326,7 +324,7 @@ class Coalescer:
         if self._impatient is not None:
             self._impatient.cancel()
             self._impatient = None
-        if self._waiting and not self._scheduled:
+        if self._waiting and self._idle:
             self._schedule()
 
     def lost(self) -> None:
@@ -341,6 +339,9 @@ class Coalescer:
         """Fail what waits, and from now on what comes, until there is a connection."""
         self._impatient = None
         self._gave_up = True
+        self._fail()
+
+    def _fail(self) -> None:
         for batch in self.release():
             batch.fail(StoreUnavailable())
 

@@ -325,13 +325,12 @@ class Subscriptions:
         """Tell what one network read brought; called by the connection."""
         fresh: dict[str, list[StoredMessage]] = {}
         published = self._subscriber.published
-        for push in pushes:
-            if push[0] != b"smessage":
-                if push[0] == b"sunsubscribe":
-                    self._ended(push[1])
+        for kind, channel, text in pushes:
+            if kind != b"smessage":
+                if kind == b"sunsubscribe":
+                    self._ended(channel)
                 continue
-            mailbox = self._mailboxes.get(push[1])
-            text = push[2]
+            mailbox = self._mailboxes.get(channel)
             if mailbox is None:
                 self._hear_tick(text)
             elif text[0] == _BRACE:
