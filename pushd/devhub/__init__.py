@@ -9,6 +9,6 @@ scopes, etags, errors and limits are those of Gaia hub 2.8.1 with its disk drive
 """
 
 from pushd.devhub.app import DevHub
-from pushd.devhub.gaia import Limits
+from pushd.devhub.limits import Limits
 
 __all__ = ["DevHub", "Limits"]

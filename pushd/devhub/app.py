@@ -7,10 +7,11 @@ from pathlib import Path
 import msgspec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pushd.devhub.errors import HubError
-from pushd.devhub.gaia import Gaia, Limits, Throttled, nothing_here, refused, throttled
+from pushd.devhub.cors import Cors
+from pushd.devhub.errors import ANSWERS
+from pushd.devhub.gaia import Gaia
+from pushd.devhub.limits import Limits
 from pushd.devhub.names import Names
 from pushd.devhub.reader import PREFIX, Reader
 from pushd.devhub.storage import Storage
@@ -20,8 +21,6 @@ from pushd.identity.addresses import stacks_address
 from pushd.identity.keys import Algorithm, PrivateKey, PublicKey, address, hash160
 from pushd.identity.profiles import make_profile
 from pushd.identity.zonefiles import make_zone_file
-
-Headers = list[tuple[bytes, bytes]]
 
 
 class DevHub:
@@ -67,11 +66,7 @@ class DevHub:
         self.app = Starlette(
             routes=[*gaia.routes, *Reader(self.storage).routes, *self.names.routes],
             middleware=[Middleware(Cors)],
-            exception_handlers={
-                HubError: refused,
-                Throttled: throttled,
-                405: nothing_here,
-            },
+            exception_handlers=ANSWERS,
         )
         self.app.router.redirect_slashes = False
 
@@ -141,53 +136,6 @@ class DevHub:
     def forget(self, name: str) -> None:
         """Let a name be nobody's; the files of who had it stay."""
         self.names.forget(name)
-
-
-class Cors:
-    """ASGI middleware: pages of any origin may use all but `/dev`, each half its way."""
-
-    ANY = (b"access-control-allow-origin", b"*")
-    AGE = (b"access-control-max-age", b"86400")
-    WRITE = (
-        (b"access-control-allow-methods", b"DELETE,POST,GET,OPTIONS,HEAD"),
-        (
-            b"access-control-allow-headers",
-            b"Authorization,Content-Type,If-Match,If-None-Match",
-        ),
-    )
-    READ = (b"access-control-allow-methods", b"GET,HEAD,OPTIONS")
-    EXPOSED = (b"access-control-expose-headers", b"Content-Type,ETag")
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer an OPTIONS, or let the app answer and add the headers."""
-        if scope["type"] != "http" or scope["path"].startswith("/dev/"):
-            await self._app(scope, receive, send)
-            return
-        reading = scope["path"].startswith(PREFIX)
-        ours = (self.ANY, self.EXPOSED) if reading else (self.ANY,)
-
-        async def send_with_cors(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *ours]
-            await send(message)
-
-        if scope["method"] == "OPTIONS":
-            allowed = (self.READ, *self._asked(scope)) if reading else self.WRITE
-            headers = [*ours, *allowed, self.AGE, (b"content-length", b"0")]
-            await send({"type": "http.response.start", "status": 204, "headers": headers})
-            await send({"type": "http.response.body"})
-        else:
-            await self._app(scope, receive, send_with_cors)
-
-    @staticmethod
-    def _asked(scope: Scope) -> Headers:
-        """Allow a reader whatever headers it asks for."""
-        asked = dict(scope["headers"]).get(b"access-control-request-headers")
-        vary = (b"vary", b"Access-Control-Request-Headers")
-        return [vary, (b"access-control-allow-headers", asked)] if asked else [vary]
 
 
 def _public(key: PublicKey | PrivateKey) -> PublicKey:

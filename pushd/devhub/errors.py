@@ -1,4 +1,4 @@
-"""What a Gaia hub refuses, by the class names its clients know.
+"""What a Gaia hub refuses, by the class names its clients know, and how it says so.
 
 HubError                               500  anything else, without a name
 ├── ValidationError                    401  the token, or what it allows
@@ -11,7 +11,11 @@ HubError                               500  anything else, without a name
 └── PayloadTooLargeError               413  a file over the limit
 """
 
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 
 class HubError(Exception):
@@ -78,3 +82,40 @@ class PayloadTooLargeError(HubError):
     """The file is over the limit."""
 
     status = 413
+
+
+class NothingHere(Exception):
+    """A path leads nowhere."""
+
+
+class Throttled(Exception):
+    """A bucket has too much, or is written too often; the hub behind does not see it."""
+
+
+# --- answers -------------------------------------------------------------------------
+
+
+def nothing_here(request: Request, error: Exception) -> Response:
+    """Answer a path or a method that leads nowhere: 404, whichever of the two it is."""
+    return PlainTextResponse(f"Cannot {request.method} this path", status_code=404)
+
+
+def refused(request: Request, error: Exception) -> Response:
+    """Answer what the hub refuses."""
+    if not isinstance(error, HubError):
+        raise error
+    return JSONResponse(error.body, status_code=error.status)
+
+
+def throttled(request: Request, error: Exception) -> Response:
+    """Answer what never gets to the hub: no JSON, and no word on how long to wait."""
+    return PlainTextResponse("Too Many Requests", status_code=429)
+
+
+ANSWERS: Mapping[Any, Callable[[Request, Exception], Response]] = {
+    HubError: refused,
+    NothingHere: nothing_here,
+    405: nothing_here,
+    Throttled: throttled,
+}
+"""How the app answers, by what was raised."""

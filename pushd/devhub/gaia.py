@@ -7,19 +7,15 @@ the same one here and there.
 import re
 import secrets
 import string
-from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple
-from urllib.parse import unquote_to_bytes
+from typing import Any
 
-import msgspec
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from pushd.devhub.asked import Place, read_bucket, read_json, read_place
 from pushd.devhub.errors import (
     ConflictError,
     HubError,
@@ -28,12 +24,10 @@ from pushd.devhub.errors import (
     PreconditionFailedError,
     ValidationError,
 )
+from pushd.devhub.limits import Limits, Throttle
 from pushd.devhub.storage import File, Storage
 from pushd.devhub.tokens import Gate, Scopes, challenge
 
-MEGABYTE = 1024 * 1024
-MAX_JSON = 4096
-"""Bytes of a body that is JSON."""
 MAX_CONTENT_TYPE = 1024
 """Characters of a content type."""
 HISTORY = ".history."
@@ -41,54 +35,6 @@ HISTORY = ".history."
 
 _FILE = re.compile(rb"/(?:store|delete)/([a-zA-Z0-9]+)/(.+)", re.DOTALL)
 _BUCKET = re.compile(rb"/(?:list-files|revoke-all)/([a-zA-Z0-9]+)")
-_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What an operator may set; the defaults are those of the real hub.
-
-    Attributes:
-        max_file_megabytes: The largest file.
-        page_size: Files of one page of list-files.
-        writes_per_second: Writes and deletions of one bucket within a second before it
-            is answered 429; None: any number. The public hub had 20.
-        max_bucket_bytes: Bytes of a bucket above which each write is answered 429, as
-            the public hub did from 2019 on; None: any number.
-        proofs_required: Whether writing needs a profile with social proofs, which nobody
-            has: each write is answered 402.
-        whitelist: Addresses that may write, or vouch for others; None: all.
-        require_hub_url: Whether a token must name this hub in its claim `hubUrl`.
-    """
-
-    max_file_megabytes: float = 20
-    page_size: int = 100
-    writes_per_second: int | None = None
-    max_bucket_bytes: int | None = None
-    proofs_required: bool = False
-    whitelist: Collection[str] | None = None
-    require_hub_url: bool = False
-
-    @property
-    def max_file(self) -> int:
-        """Bytes of the largest file."""
-        return int(self.max_file_megabytes * MEGABYTE)
-
-
-class Throttled(Exception):
-    """A bucket has too much, or is written too often; the hub behind does not see it."""
-
-
-class Place(NamedTuple):
-    """Where a file is to be.
-
-    Attributes:
-        bucket: An address.
-        path: As it stands in the URL, escapes decoded.
-    """
-
-    bucket: str
-    path: str
 
 
 class Gaia:
@@ -117,7 +63,7 @@ class Gaia:
         self._read_url = read_url
         self._clock = clock
         self._busy: set[Place] = set()
-        self._writes: dict[str, deque[float]] = {}
+        self._throttle = Throttle(limits, storage.size, clock)
         self.routes = [
             Route("/hub_info", self._hub_info),
             Route("/hub_info/", self._hub_info),
@@ -141,9 +87,7 @@ class Gaia:
 
     async def _store(self, request: Request) -> Response:
         place = read_place(_FILE, request)
-        if place is None:
-            return nothing_here(request)
-        self._throttle(place.bucket)
+        self._throttle.count(place.bucket)
         with self._alone(place, "store"):
             scopes = self._check(request, place.bucket)
             _allow(scopes, "putFile", place)
@@ -162,9 +106,7 @@ class Gaia:
 
     async def _delete(self, request: Request) -> Response:
         place = read_place(_FILE, request)
-        if place is None:
-            return nothing_here(request)
-        self._throttle(place.bucket)
+        self._throttle.count(place.bucket)
         with self._alone(place, "delete"):
             scopes = self._check(request, place.bucket)
             _allow(scopes, "deleteFile", place)
@@ -244,34 +186,11 @@ class Gaia:
         milliseconds = int(self._clock() * 1000)
         return f"{directory}{slash}{HISTORY}{milliseconds}.{unique}.{name}"
 
-    def _throttle(self, bucket: str) -> None:
-        """Count a write.
-
-        Raises:
-            Throttled: If it is one too many, or the bucket has too much already.
-        """
-        most = self._limits.max_bucket_bytes
-        if most is not None and self._storage.size(bucket) > most:
-            raise Throttled
-        if self._limits.writes_per_second is None:
-            return
-        now = self._clock()
-        writes = self._writes.setdefault(bucket, deque())
-        while writes and writes[0] <= now - 1:
-            writes.popleft()
-        if len(writes) >= self._limits.writes_per_second:
-            raise Throttled
-        writes.append(now)
-
     # --- the bucket as a whole -------------------------------------------------------
 
     async def _list_files(self, request: Request) -> Response:
-        bucket = _bucket(request)
-        if bucket is None:
-            return nothing_here(request)
-        asked = await _json(request)
-        if isinstance(asked, Response):
-            return asked
+        bucket = read_bucket(_BUCKET, request)
+        asked = await read_json(request)
         # Any scopes will do: the names of all files show, as they do on the real hub.
         scopes = self._check(request, bucket)
         files = self._storage.files(bucket)
@@ -292,12 +211,8 @@ class Gaia:
         return JSONResponse({"entries": entries, "page": following}, status_code=202)
 
     async def _revoke_all(self, request: Request) -> Response:
-        bucket = _bucket(request)
-        if bucket is None:
-            return nothing_here(request)
-        asked = await _json(request)
-        if isinstance(asked, Response):
-            return asked
+        bucket = read_bucket(_BUCKET, request)
+        asked = await read_json(request)
         if not asked.get("oldestValidTimestamp"):
             return _bad_json("missing oldestValidTimestamp")
         match = re.match(r"\s*\+?(\d+)", str(asked["oldestValidTimestamp"]), re.ASCII)
@@ -330,51 +245,6 @@ class Gaia:
         return 0 if file is None else int(file.content)
 
 
-def nothing_here(request: Request, error: Exception | None = None) -> Response:
-    """Answer a path or a method that leads nowhere: 404, whichever of the two it is."""
-    return PlainTextResponse(f"Cannot {request.method} this path", status_code=404)
-
-
-def refused(request: Request, error: Exception) -> Response:
-    """Answer what the hub refuses."""
-    if not isinstance(error, HubError):
-        raise error
-    return JSONResponse(error.body, status_code=error.status)
-
-
-def throttled(request: Request, error: Exception) -> Response:
-    """Answer what never gets to the hub: no JSON, and no word on how long to wait."""
-    return PlainTextResponse("Too Many Requests", status_code=429)
-
-
-def read_place(pattern: re.Pattern[bytes], request: Request) -> Place | None:
-    """Return the bucket and the path in a request's URL; None if these are not there.
-
-    Args:
-        pattern: Matches the URL's path as it was sent; its groups are the two.
-        request: The request.
-
-    Raises:
-        HTTPException: With status 400, if the path has an escape that is none, or is not
-            UTF-8.
-    """
-    match = pattern.fullmatch(request.scope["raw_path"])
-    if match is None:
-        return None
-    bucket, path = match.groups()
-    try:
-        if _BAD_ESCAPE.search(path):
-            raise ValueError
-        return Place(bucket.decode(), unquote_to_bytes(path).decode().removesuffix("/"))
-    except ValueError:
-        raise HTTPException(400, "Failed to decode param") from None
-
-
-def _bucket(request: Request) -> str | None:
-    match = _BUCKET.match(request.scope["raw_path"])
-    return match[1].decode() if match else None
-
-
 def _authorization(request: Request) -> str:
     header: str = request.headers.get("authorization", "")
     return header
@@ -395,25 +265,6 @@ def _allow(scopes: Scopes, verb: str, place: Place) -> None:
         raise ValidationError(
             f"Address {place.bucket} not authorized to {what} {place.path} by scopes"
         )
-
-
-async def _json(request: Request) -> dict[str, Any] | Response:
-    """Read a body of JSON, or return the answer to one that is none or too long."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_JSON:
-            return PlainTextResponse("request entity too large", status_code=413)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json" or not body:
-        return {}
-    try:
-        read = msgspec.json.decode(bytes(body))
-    except (msgspec.DecodeError, RecursionError):
-        return PlainTextResponse("this is not JSON", status_code=400)
-    if not isinstance(read, dict | list):
-        return PlainTextResponse("this is not a JSON object", status_code=400)
-    return read if isinstance(read, dict) else {}
 
 
 def _bad_json(what: str) -> Response:

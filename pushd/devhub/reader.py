@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pushd.devhub.asked import read_place
 from pushd.devhub.errors import HubError
-from pushd.devhub.gaia import nothing_here, read_place
 from pushd.devhub.storage import Storage
 
 PREFIX = "/hub/"
@@ -35,8 +35,6 @@ class Reader:
 
     async def _read(self, request: Request) -> Response:
         place = read_place(_FILE, request)
-        if place is None:
-            return nothing_here(request)
         if ".." in place.path:
             return Response("Could not return file", 400, _CACHE, _HTML)
         try:
