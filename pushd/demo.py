@@ -28,7 +28,7 @@ from rich.text import Text
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from pushd import logs, ports, serve
+from pushd import logs, ports, serve, worker
 from pushd.app import create_app
 from pushd.client import Client
 from pushd.devhub import DevHub
@@ -80,7 +80,7 @@ def demo(directory: Path | None, port: int | None) -> None:
     logs.configure(level="warning")
     console = Console(highlight=False, markup=False)
     with (
-        serve.stoppable(),
+        worker.stoppable(),
         _place(directory) as place,
         _listen(port, console) as listener,
         _listen_hub(place) as hub_listener,
@@ -110,7 +110,7 @@ def demo(directory: Path | None, port: int | None) -> None:
             app.router.routes += playground(people, hub, settings, other)
             observe(app, people, console)
             started = partial(greet, console, place, settings.public_url, hub.url)
-            serve.run(settings, store_url, listener, started=started, app=app)
+            worker.run(settings, store_url, listener, started=started, app=app)
     console.print("Stopped." if directory is None else f"Stopped; {directory} stays.")
 
 

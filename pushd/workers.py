@@ -120,7 +120,7 @@ class Workers:
         """Run one worker from start to end; the listener becomes its own."""
         with listener:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "pushd.serve"),
+                *(sys.executable, "-P", "-m", "pushd.worker"),
                 *(str(listener.fileno()), str(os.getpid())),
                 env=self._environ,
                 stdin=DEVNULL,

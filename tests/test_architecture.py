@@ -22,6 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"settings", "ports", "logs", "keyfiles"}),
     frozenset({"app"}),
     frozenset({"asgi", "workers", "devhub"}),
+    frozenset({"worker"}),
     frozenset({"serve"}),
     frozenset({"screen"}),
     frozenset({"demo", "talk"}),

@@ -26,8 +26,8 @@ from pushd.errors import ConfigurationError
 from pushd.mailbox.embedded import STOP_SECONDS
 from pushd.metrics import Metrics
 from pushd.resolvers import guard
-from pushd.serve import GRACE
 from pushd.settings import Settings
+from pushd.worker import GRACE
 
 Manifest = dict[str, Any]
 

@@ -177,10 +177,10 @@ def devhub(
     as a wallet would. A running hub takes names by `PUT /dev/names/NAME` with
     `{"address", "zonefile"}`, from anybody who reaches its port: keep it on this machine.
     """
-    from pushd import ports, serve  # here, for the other commands need no server
+    from pushd import ports, worker  # here, for the other commands need no server
     from pushd.devhub import DevHub, program
 
-    with serve.stoppable(), ports.claim(host, port) as listener:
+    with worker.stoppable(), ports.claim(host, port) as listener:
         hub = DevHub(data_dir, url=ports.url(listener))
         if name and owner and origin and app_key:
             hub.register(name, read_key(owner), {origin: read_key(app_key)})

@@ -226,7 +226,7 @@ class Http(HttpToolsProtocol):
         self._relax()
         self._unset_keepalive_if_required()
         self.connections.discard(self)
-        stream: WebSocket = self.ws_protocol_class(  # type: ignore[misc, assignment, call-arg] # `serve.run` sets it
+        stream: WebSocket = self.ws_protocol_class(  # type: ignore[misc, assignment, call-arg] # `worker.run` sets it
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
         method = self.parser.get_method()

@@ -167,20 +167,20 @@ async def test_a_signal_drains_and_ends_everything(
 INTERRUPTED = """
 import os, signal, socket
 from starlette.applications import Starlette
-from pushd import serve
+from pushd import worker
 from pushd.settings import Settings
 
-plain = serve.Server.serve
+plain = worker.Server.serve
 
 def interrupted(self, sockets=None):
     serving = plain(self, sockets)
     os.kill(os.getpid(), signal.SIGTERM)
     return serving
 
-serve.Server.serve = interrupted
-with serve.stoppable(), socket.create_server(("127.0.0.1", 0)) as listener:
+worker.Server.serve = interrupted
+with worker.stoppable(), socket.create_server(("127.0.0.1", 0)) as listener:
     app = Starlette()
-    serve.run(Settings.read({}), "", listener, started=lambda: None, app=app)
+    worker.run(Settings.read({}), "", listener, started=lambda: None, app=app)
 """
 
 
@@ -257,7 +257,7 @@ def workers_of(server: Server) -> list[int]:
     return [
         process.number
         for process in server.family()
-        if b"pushd.serve" in command_line(process.number)
+        if b"pushd.worker" in command_line(process.number)
     ]
 
 
