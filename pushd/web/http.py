@@ -161,10 +161,8 @@ class Http(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except HttpParserUpgrade:
-            if self._upgrades:
+            if self._upgrades:  # else it is answered as if it had not asked
                 self.handle_websocket_upgrade()
-            else:
-                self._unsupported_upgrade_warning()
             return
         except HttpParserError:
             self.send_400_response("Invalid HTTP request received.")

@@ -18,9 +18,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pushd.errors import (
     BadRequest,
+    Forbidden,
     Internal,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     PushdError,
     Unauthorized,
 )
@@ -115,6 +117,26 @@ def refusal(error: PushdError, *extra: tuple[bytes, bytes]) -> Answer:
     if isinstance(error, UpgradeRequired):
         headers += [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
     return Answer(error.status, body, tuple(headers), MEDIA_TYPE)
+
+
+_OF_UPGRADES: dict[int, type[PushdError]] = {
+    error.status: error
+    for error in (
+        BadRequest,
+        Forbidden,
+        NotFound,
+        MethodNotAllowed,
+        UpgradeRequired,
+        Overloaded,
+    )
+}
+"""For what an upgrade may be refused, by the status of the answer."""
+
+
+def upgrade_refusal(status: int, sentence: str) -> tuple[bytes, bytes]:
+    """Return media type and body of the answer to an upgrade that is refused."""
+    _, body, _, media_type = refusal(_OF_UPGRADES[status](sentence))
+    return media_type, body
 
 
 def document(error: PushdError, *, now: float) -> Document:

@@ -16,7 +16,7 @@ from typing import Any, cast
 from msgspec import UNSET, UnsetType
 
 from pushd.bounds import come_back_later
-from pushd.errors import BadRequest, Internal, PushdError, Unauthorized
+from pushd.errors import BadRequest, Internal, Overloaded, PushdError, Unauthorized
 from pushd.identity.authenticator import Scope
 from pushd.identity.tokens import Token
 from pushd.mailbox.base import Acknowledged
@@ -57,10 +57,11 @@ from pushd.web.driver import Driver, failure
 from pushd.web.exchange import bearer_of
 from pushd.web.handshake import Refusal
 from pushd.web.parts import Parts
+from pushd.web.problems import upgrade_refusal
 from pushd.web.websocket import WebSocket
 
 PATH = b"/v1/stream"
-SOON = ((b"retry-after", b"1"),)
+SOON = ((b"retry-after", b"%d" % Overloaded.default_retry_after),)
 OURS = frozenset((framing.UNSUPPORTED, framing.POLICY, framing.TOO_BIG))
 """Close codes of RFC 6455 for which the protocol has its own: `error`, then 4400."""
 
@@ -143,6 +144,10 @@ class Stream(WebSocket, Driver):
             peer = self.transport.get_extra_info("peername")
             self._address = addresses.of(peer, forwarded_of(headers))
         return None
+
+    def refused(self, refusal: Refusal) -> tuple[bytes, bytes]:
+        """Word a refusal as everywhere in HTTP."""
+        return upgrade_refusal(refusal.status, refusal.sentence)
 
     def opened(self) -> None:
         """Begin to wait for the hello."""

@@ -294,23 +294,43 @@ async def test_only_listed_origins_may_connect(
 ) -> None:
     """Where an operator lists web origins, others are turned away at the upgrade."""
     with serving(store_url, allowed_origins=["https://app.example"]) as server:
-        assert await upgrade(http, server, {"Origin": origin} if origin else {}) == status
+        answer = await upgrade(http, server, {"Origin": origin} if origin else {})
+        assert answer.status_code == status
 
 
 @pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"Sec-WebSocket-Protocol": "mqtt"}, 400),
-        ({"Sec-WebSocket-Protocol": "mqtt, pushd.v1"}, 101),
-        ({"Origin": "https://any.example"}, 101),
-        ({"Sec-WebSocket-Version": "8"}, 426),
-    ],
+    "headers",
+    [{"Sec-WebSocket-Protocol": "mqtt, pushd.v1"}, {"Origin": "https://any.example"}, {}],
 )
-async def test_an_upgrade_is_checked(
-    server: RunningServer, http: httpx2.AsyncClient, headers: dict[str, str], status: int
+async def test_a_good_upgrade_is_granted(
+    server: RunningServer, http: httpx2.AsyncClient, headers: dict[str, str]
 ) -> None:
     """The subprotocol is ours or none, any origin is welcome by default."""
-    assert await upgrade(http, server, headers) == status
+    assert (await upgrade(http, server, headers)).status_code == 101
+
+
+@pytest.mark.parametrize(
+    ("headers", "path", "status", "code"),
+    [
+        ({"Sec-WebSocket-Protocol": "mqtt"}, "/v1/stream", 400, "bad_request"),
+        ({"Sec-WebSocket-Key": "short"}, "/v1/stream", 400, "bad_request"),
+        ({"Sec-WebSocket-Version": "8"}, "/v1/stream", 426, "bad_request"),
+        ({}, "/v1/messages", 404, "not_found"),
+    ],
+)
+async def test_an_upgrade_is_refused_with_a_problem_document(
+    server: RunningServer,
+    http: httpx2.AsyncClient,
+    headers: dict[str, str],
+    path: str,
+    status: int,
+    code: str,
+) -> None:
+    """As every request is that is refused over HTTP."""
+    answer = await upgrade(http, server, headers, path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (answer.json()["code"], answer.json()["status"]) == (code, status)
 
 
 async def test_a_reader_that_does_not_read_is_waited_for(
@@ -376,15 +396,20 @@ def refused_for(server: RunningServer, reason: str) -> float:
 
 
 async def upgrade(
-    http: httpx2.AsyncClient, server: RunningServer, headers: dict[str, str]
-) -> int:
-    """Ask for a websocket; return the status of the answer."""
+    http: httpx2.AsyncClient,
+    server: RunningServer,
+    headers: dict[str, str],
+    path: str = "/v1/stream",
+) -> httpx2.Response:
+    """Ask for a websocket; return the answer, all of it unless that is yes."""
     handshake = {
         "Connection": "Upgrade",
         "Upgrade": "websocket",
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
         "Sec-WebSocket-Version": "13",
     }
-    request = http.stream("GET", f"{server.url}/v1/stream", headers=handshake | headers)
+    request = http.stream("GET", f"{server.url}{path}", headers=handshake | headers)
     async with request as answer:
-        return answer.status_code
+        if answer.status_code != 101:
+            await answer.aread()
+        return answer

@@ -75,6 +75,17 @@ async def test_the_stream_needs_an_upgrade(http: httpx2.AsyncClient) -> None:
     assert "text/event-stream" in answer.json()["detail"]
 
 
+async def test_who_asks_for_another_protocol_is_answered_in_this_one(
+    http: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """RFC 9110 section 7.8: an upgrade may be ignored; a log is no place for strangers."""
+    answer = await http.get(
+        "/.well-known/pushd", headers={"Connection": "Upgrade", "Upgrade": "h2c"}
+    )
+    assert answer.status_code == 200
+    assert caplog.records == []
+
+
 async def test_a_body_that_does_not_come_holds_no_connection(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
