@@ -164,6 +164,7 @@ class _Claims(Struct, omit_defaults=True):
     iat: float
     exp: float
     jti: str
+    nbf: float | UnsetType = UNSET
     public_keys: list[str] | UnsetType = UNSET
     sub: str | UnsetType = UNSET
     app: str | UnsetType = UNSET
@@ -205,6 +206,8 @@ def _issuer_key(claims: _Claims) -> PublicKey:
 def _check_times(claims: _Claims, now: float, leeway: float) -> None:
     if claims.iat > now + leeway:
         raise Unauthorized("The token is from the future; is the clock right?")
+    if claims.nbf is not UNSET and claims.nbf > now + leeway:
+        raise Unauthorized("The token does not count yet: its nbf is in the future.")
     if claims.exp <= claims.iat:
         raise Unauthorized("The token expires before it was issued.")
     if now >= claims.exp + leeway:

@@ -95,6 +95,8 @@ def valid() -> Iterator[tuple[str, str, str]]:
     yield "longest-life-to-deliver", "deliver", token(deliver(iat=NOW, exp=NOW + 3600))
     yield "longest-life-to-receive", "receive", token(receive(iat=NOW, exp=NOW + 86400))
     yield "iat-ahead-within-leeway", "deliver", token(deliver(iat=NOW + 30))
+    yield "nbf-ahead-within-leeway", "deliver", token(deliver(nbf=NOW + 30))
+    yield "nbf-past", "receive", token(receive(nbf=1.5))
     yield "exp-past-within-leeway", "deliver", token(deliver(exp=NOW - 29, iat=NOW - 90))
     yield "jti-beyond-ascii", "deliver", token(deliver(jti="\u20ac \U0001f511"))
     yield "digest", "deliver", token(deliver(digest=DIGEST))
@@ -244,6 +246,8 @@ def bad_claims() -> Iterator[tuple[str, Json]]:
         ("exp", str(NOW + 300)),
         ("exp", "2026-11-22T12:05:00.000Z"),
         ("exp", True),
+        ("nbf", str(NOW)),
+        ("nbf", None),
         ("jti", 1),
         ("jti", None),
         ("to", 1),
@@ -257,6 +261,7 @@ def bad_claims() -> Iterator[tuple[str, Json]]:
     yield "to-101-recipients", {"to": recipients(101)}
     yield "to-a-name-without-app", {"to": "bob.id.blockstack"}
     yield "iat-in-the-future", {"iat": NOW + 31, "exp": NOW + 300}
+    yield "nbf-in-the-future", {"nbf": NOW + 31}
     yield "exp-before-iat", {"iat": NOW + 10, "exp": NOW + 5}
     yield "exp-is-iat", {"iat": NOW, "exp": NOW}
     yield "digest-of-another-kind", {"digest": "sha-512:" + DIGEST[8:]}
