@@ -264,14 +264,14 @@ class Events(asyncio.Protocol, Driver):
 
     def _verify(self) -> Token:
         """Verify the token, at the expense of where it comes from if that has a limit."""
-        authorization, addresses = self._header(b"authorization"), self._parts["addresses"]
-        text = bearer_of(authorization)
+        addresses = self._parts["addresses"]
+        text = bearer_of(self._header(b"authorization"))
         if not addresses.concern(text):
-            return verify_bearer(self._parts, authorization, "receive")
+            return verify_bearer(self._parts, text, "receive")
         peer = self.transport.get_extra_info("peername")
         address = addresses.of(peer, forwarded_of(self._headers or {}))
         with addresses.trying(address, text):
-            return verify_bearer(self._parts, authorization, "receive")
+            return verify_bearer(self._parts, text, "receive")
 
     def _proved(self, token: Token, answer: Future[None]) -> None:
         """Go on with the token whose name was in question."""

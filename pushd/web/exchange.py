@@ -74,27 +74,29 @@ async def authenticate(parts: Parts, headers: Headers, scope: TokenScope) -> Tok
         NameMismatch: If it claims a name that is another's, or nobody's.
         ResolverUnavailable, RateLimited: If nobody can tell right now whose name it is.
     """
-    token = verify_bearer(parts, headers.get(b"authorization", b""), scope)
+    token = verify_bearer(parts, bearer_of(headers.get(b"authorization", b"")), scope)
     parts["acquainted"]()
     if token.name is not None:
         await parts["names"].prove(token)
     return token
 
 
-def verify_bearer(parts: Parts, authorization: bytes, scope: TokenScope) -> Token:
-    """Verify a bearer token (RFC 6750 section 2.1, no other place); its name is not proven.
+def verify_bearer(parts: Parts, token: str, scope: TokenScope) -> Token:
+    """Verify a bearer token, empty if there is none; its name is not proven.
 
     Raises:
         Unauthorized: If there is none, or it does not verify, or not for this.
     """
-    token = bearer_of(authorization)
     if not token:
         raise Unauthorized("The header Authorization must say Bearer and a token.")
     return parts["authenticator"].authenticate(token, scope, now=time.time())
 
 
 def bearer_of(authorization: bytes) -> str:
-    """Return the token in the header Authorization, empty if there is none."""
+    """Return the token in the header Authorization, empty if there is none.
+
+    It may be in no other place (RFC 6750 section 2.1).
+    """
     kind, _, token = authorization.partition(b" ")
     return token.strip().decode("latin-1") if kind.lower() == b"bearer" else ""
 

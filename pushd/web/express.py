@@ -17,7 +17,7 @@ from pushd.identity.tokens import Token
 from pushd.web.addresses import forwarded_in
 from pushd.web.cors import ANY, Headers
 from pushd.web.deliver import accept
-from pushd.web.exchange import JSON, Answer, bearer_of, verify_bearer
+from pushd.web.exchange import JSON, Answer, verify_bearer
 from pushd.web.parts import Parts
 from pushd.web.problems import incident, refusal
 
@@ -50,28 +50,30 @@ class Express:
     Args:
         connection: Where it came in, and where its answer goes.
         parts: Of the server.
-        authorization: The value of that header, empty without one.
+        token: The bearer's, empty if there is none.
 
     Attributes:
-        body: What came of the body so far.
+        body: What came of it so far.
         keep_alive: Whether the connection is kept.
         response_complete: Whether it is answered.
         disconnected: Whether the peer is gone, as uvicorn says.
     """
 
     __slots__ = (
-        *("_authorization", "_connection", "_parts", "body", "disconnected"),
+        *("_connection", "_parts", "_token", "body", "disconnected"),
         *("keep_alive", "response_complete"),
     )
 
-    def __init__(self, connection: Connection, parts: Parts, authorization: bytes) -> None:
-        self.body = b""
+    def __init__(
+        self, connection: Connection, parts: Parts, token: str, body: bytes = b""
+    ) -> None:
+        self.body = body
         self.keep_alive = True
         self.response_complete = False
         self.disconnected = False
         self._connection: Connection | None = connection
         self._parts = parts
-        self._authorization = authorization
+        self._token = token
 
     @property
     def message_event(self) -> "Express":
@@ -88,7 +90,7 @@ class Express:
             if parts["addresses"].asked:
                 token = self._verify_from_somewhere(parts)
             else:
-                token = verify_bearer(parts, self._authorization, "deliver")
+                token = verify_bearer(parts, self._token, "deliver")
             if connection is not None and connection.stranger:
                 connection.acquainted()
             if token.name is None or parts["names"].proven(token):
@@ -102,13 +104,12 @@ class Express:
 
     def _verify_from_somewhere(self, parts: Parts) -> Token:
         """Verify the token, at the expense of the address where it comes from."""
-        addresses, connection = parts["addresses"], self._connection
-        token = bearer_of(self._authorization)
-        if connection is None or not addresses.concern(token):
-            return verify_bearer(parts, self._authorization, "deliver")
+        addresses, connection, text = parts["addresses"], self._connection, self._token
+        if connection is None or not addresses.concern(text):
+            return verify_bearer(parts, text, "deliver")
         peer = connection.transport.get_extra_info("peername")
-        with addresses.trying(addresses.of(peer, forwarded_in(connection.headers)), token):
-            return verify_bearer(parts, self._authorization, "deliver")
+        with addresses.trying(addresses.of(peer, forwarded_in(connection.headers)), text):
+            return verify_bearer(parts, text, "deliver")
 
     def _proved(self, token: Token, proof: Future[None]) -> None:
         if (unproven := proof.exception()) is not None:

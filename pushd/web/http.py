@@ -19,7 +19,7 @@ from typing import Any, Literal, cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
@@ -29,7 +29,9 @@ from pushd.web import events, express
 from pushd.web.addresses import forwarded_in
 from pushd.web.cors import Headers, headers_for
 from pushd.web.events import Events
+from pushd.web.exchange import bearer_of
 from pushd.web.express import Express
+from pushd.web.heads import Shape, is_plain, shape_of
 from pushd.web.parts import Parts
 from pushd.web.problems import refusal
 from pushd.web.websocket import State, WebSocket
@@ -41,8 +43,11 @@ HEAD_SECONDS = 10
 BODY_SECONDS = 60
 """Seconds a client may take to send a body, after a read that left it unfinished."""
 
-MANY = 1 << 62
-"""Bytes of a body whose length nobody told."""
+LESSONS = 3
+"""How often a connection learns a shape: some have another with each request."""
+
+NOTHING, HEAD, BODY = range(3)
+"""Of what the parser is in the middle."""
 
 _NO_PIPELINE: deque[Any] = deque(maxlen=0)
 """Of a connection on which nothing waited for its turn yet."""
@@ -69,11 +74,12 @@ class Http(HttpToolsProtocol):
     server = client = scheme = None
     asgi_version: Literal["2.0", "3.0"] = "3.0"
     expect_100_continue = False
-    cycle: RequestResponseCycle = None  # type: ignore[assignment] # as uvicorn has it
+    cycle: Any = None  # uvicorn's of a request, or an Express that plays its part
 
-    _reading_head = False
-    _reading_body = False
+    _reading = NOTHING
     _express: Express | None = None
+    _shape: Shape | None = None
+    _lessons = LESSONS
     _events: Events | None = None
     _upgrades = False
     _last = False
@@ -149,15 +155,16 @@ class Http(HttpToolsProtocol):
 
     def turn_away(self) -> None:
         """Make room for another: this client has not said who it is."""
-        asked: object | None = self.cycle
-        if asked is None:
+        if self.cycle is None:
             self._turn_away("No good token has come, and others want to come in.")
         else:  # it had its answer, or will not have it
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Read on; what is still unfinished is timed, and a head is weighed."""
-        inside = self._reading_body
+        if self.cycle is not None and self._take_again(data):
+            return
+        inside = self._reading is BODY
         try:
             self.parser.feed_data(data)
         except HttpParserUpgrade:
@@ -169,14 +176,14 @@ class Http(HttpToolsProtocol):
             return
         if self._events is not None:
             self._begin_events(self._events)
-        elif self._reading_head:
+        elif self._reading is HEAD:
             # What comes before a head in the same read is not the head's weight.
             self._head = 0 if self._head < 0 else self._head + len(data)
             if self._head > MAX_HEAD:
                 self._refuse()
             else:
                 self._expect(HEAD_SECONDS)
-        elif self._reading_body:
+        elif self._reading is BODY:
             self._expect(BODY_SECONDS)
             self._hold_body(len(data) if inside else len(self.cycle.body))
 
@@ -186,9 +193,9 @@ class Http(HttpToolsProtocol):
         Raises:
             BehindEvents: If the answer before it never ends.
         """
+        self._reading = HEAD
         if self._events is not None:
             raise BehindEvents
-        self._reading_head = True
         self._head = -1  # nothing yet, beyond this read
         self.url = b""
         self.headers = []
@@ -199,8 +206,7 @@ class Http(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """End a head, begin a body."""
-        self._reading_head = False
-        self._reading_body = True
+        self._reading = BODY
         if self._deadline is not None:
             self._relax()
         if self.parser.should_upgrade():
@@ -281,30 +287,47 @@ class Http(HttpToolsProtocol):
 
     def _take_on(self) -> bool:
         """Take a plain delivery on; tell whether it is one."""
-        parser = self.parser
-        if (
-            parser.get_method() != b"POST"
-            or parser.get_http_version() != "1.1"
-            or parser.should_upgrade()
-            or self._is_busy()
-            or self.pipeline
-            or self.flow.write_paused
-        ):
+        if self._is_busy() or self.pipeline or self.flow.write_paused:
             return False
         headers = dict(self.headers)
-        if int(headers.get(b"content-length", MANY)) > express.MAX_BODY:
+        if not is_plain(self.parser, headers):
             return False
-        if b"expect" in headers:
-            return False
-        authorization = headers.get(b"authorization", b"")
-        self._express = Express(self, cast(Parts, self.app_state), authorization)
-        self._express.keep_alive = parser.should_keep_alive()
-        self.cycle = self._express  # type: ignore[assignment] # it plays its part
+        token = bearer_of(headers.get(b"authorization", b""))
+        self._express = Express(self, cast(Parts, self.app_state), token)
+        self._express.keep_alive = self.parser.should_keep_alive()
+        self.cycle = self._express
         return True
 
+    def _take_again(self, data: bytes) -> bool:
+        """Take on a delivery with a head like one before; tell whether it is one."""
+        if self._reading or not self.cycle.response_complete or self.flow.write_paused:
+            return False
+        shape = self._shape
+        read = shape.read(data) if shape is not None else None
+        if read is None and (read := self._learn(data)) is None:
+            return False
+        token, body = read
+        parts = cast(Parts, self.app_state)
+        if not parts["authenticator"].knows(token):
+            return False
+        posted = Express(self, parts, token, body)
+        self.cycle = posted
+        posted.run()
+        return True
+
+    def _learn(self, data: bytes) -> tuple[str, bytes] | None:
+        """Learn the shape of a delivery that comes behind another, and read it."""
+        if not self._lessons or type(self.cycle) is not Express:
+            return None
+        self._lessons -= 1
+        shape = shape_of(data)
+        if shape is None:
+            return None
+        self._shape = shape
+        return shape.read(data)
+
     def _is_busy(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle
-        return cycle is not None and not cycle.response_complete
+        return self.cycle is not None and not self.cycle.response_complete
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
@@ -315,7 +338,7 @@ class Http(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request."""
-        self._reading_body = False
+        self._reading = NOTHING
         if self._deadline is not None:
             self._relax()
         if self._body:
@@ -355,7 +378,7 @@ class Http(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection on which no request came for so long."""
         self.timeout_keep_alive_task = None
-        if self._reading_head or self._reading_body or self._is_busy():
+        if self._reading or self._is_busy():
             return  # its answer begins the next wait
         rest = self._answered_at + self.timeout_keep_alive - self.loop.time()
         if rest > 0:
@@ -370,7 +393,7 @@ class Http(HttpToolsProtocol):
         """
         if "hub" in self.app_state:
             self.app_state["hub"].drain(self.app_state["drain_seconds"])
-        if self._reading_head:
+        if self._reading is HEAD:
             self._last = True
         else:
             super().shutdown()
@@ -385,7 +408,7 @@ class Http(HttpToolsProtocol):
             self._deadline = None
 
     def _refuse(self) -> None:
-        self._reading_head = False
+        self._reading = NOTHING
         if not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
             self.transport.close()

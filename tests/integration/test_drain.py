@@ -92,7 +92,7 @@ def a_request(sender: Person, to: Person, count: int) -> tuple[bytes, bytes]:
 def is_reading(server: RunningServer) -> bool:
     """Tell whether a request has begun to come to a server."""
     return any(
-        isinstance(one, Http) and (one._reading_head or one._reading_body)
+        isinstance(one, Http) and one._reading
         for one in list(server.server_state.connections)
     )
 
