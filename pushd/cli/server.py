@@ -127,9 +127,9 @@ def demo(
     server sees it: who wrote to whom, when, and a ciphertext. The next start finds the
     same keys and all unread messages. `PUSHD_...` variables do not count here.
     """
-    from pushd import demo as demonstration  # here, for the other commands need no server
+    from pushd.demo import program  # here, for the other commands need no server
 
-    demonstration.demo(None if throw_away else data_dir, port)
+    program.demo(None if throw_away else data_dir, port)
 
 
 def devhub(

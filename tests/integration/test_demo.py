@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pushd.demo import PORT
+from pushd.demo.places import PORT
 from tests.processes import Program, clean_environ, is_alive, run
 
 READY = "Ctrl-C stops it."

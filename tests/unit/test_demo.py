@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pushd.demo import Watcher, greet
+from pushd.demo.program import greet
+from pushd.demo.watching import Watcher
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow, StoredMessage
 
