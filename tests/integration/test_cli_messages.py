@@ -217,7 +217,7 @@ def test_an_unreachable_server_is_said_to_be(tmp_path: Path, alice: PrivateKey) 
     assert failed.stderr.startswith("pushdctl: http://127.0.0.1:1 does not answer")
 
 
-def test_what_is_no_cursor_is_refused(
+def test_a_state_directory_that_cannot_be_is_refused(
     tmp_path: Path, server: Server, bob: PrivateKey
 ) -> None:
     """A state directory that cannot be is said before anything is read."""

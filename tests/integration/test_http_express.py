@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from pushd.web import express
-from pushd.web.express import Express
+from pushd.web.cors import Headers
+from pushd.web.express import Express, _PlainHeads
 from tests.harness import Person, RunningServer, exchange, serving
 
 
@@ -192,6 +193,16 @@ async def test_a_body_may_come_in_pieces(ways: Ways) -> None:
         await writer.wait_closed()
     assert b"202 Accepted" in ways.post(token, body_of(ways))
     assert ways.taken == 2
+
+
+def test_a_head_is_no_older_than_the_time_in_it() -> None:
+    """What is written once for many answers is written anew with uvicorn's headers."""
+    heads = _PlainHeads()
+    early: Headers = [(b"date", b"Sat, 28 Nov 2026 15:00:00 GMT")]
+    late: Headers = [(b"date", b"Sat, 28 Nov 2026 15:00:01 GMT")]
+    assert b"15:00:00" in heads.of(202, early)
+    assert heads.of(202, early) is heads.of(202, early)
+    assert b"15:00:01" in heads.of(202, late)
 
 
 def test_a_bug_on_the_short_way_is_told_as_one(

@@ -13,15 +13,19 @@ from pushd.web.addresses import UNKNOWN, Addresses
 PROXIES = ("10.0.0.0/8", "192.0.2.7", "fd00::/8")
 
 
-def of(peer: str | None, forwarded: str = "") -> str:
-    """Say who is behind a connection, where some proxies are trusted."""
+def made() -> Addresses:
+    """Return addresses that trust some proxies."""
     nobody = cast(Meter, None)  # is told nothing here
     rates = Rates(nobody, address=1, metrics=Metrics())
     authenticator = Authenticator(
         "http://x", deliver_lifetime=60, receive_lifetime=60, dedup=120, cache_bytes=0
     )
-    addresses = Addresses(rates, authenticator, PROXIES)
-    return addresses.of(None if peer is None else (peer, 1234), forwarded.encode())
+    return Addresses(rates, authenticator, PROXIES)
+
+
+def of(peer: str | None, forwarded: str = "") -> str:
+    """Say who is behind a connection, where some proxies are trusted."""
+    return made().of(None if peer is None else (peer, 1234), forwarded.encode())
 
 
 @pytest.mark.parametrize(
