@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from hashlib import md5
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
-import uvicorn
 
-from pushd.devhub import DevHub, Limits
+from pushd.client import Client
+from pushd.devhub import DevHub, Limits, program
 from pushd.identity import jws
 from pushd.identity.keys import PrivateKey, address
 from tests.threads import ThreadedServer
@@ -60,11 +61,30 @@ class RunningHub:
         """Where the API of BNS V2 is."""
         return f"{self.url}/bns"
 
+    def client(self, key: PrivateKey, name: str, *, app: str, server: str) -> Client:
+        """Make the client of somebody whose files are here, and names looked up.
+
+        Args:
+            key: Theirs.
+            name: What the key is registered as.
+            app: Web origin of the app.
+            server: URL of their message server.
+        """
+        return Client(
+            key,
+            app=app,
+            name=name,
+            hub=self.url,
+            servers=[server],
+            names_api=self.url,
+            dev_hosts=[self.host_port, urlsplit(server).netloc],
+        )
+
     def start(self) -> None:
         """Serve, after an outage on the same port as before."""
         if self._listener is None:
             self._listener = socket.create_server(self._address)
-        self._server = _server(self.hub, self._listener)
+        self._server = ThreadedServer(program.config(self.hub), self._listener)
         self._listener = None
         self._server.start()
 
@@ -73,18 +93,6 @@ class RunningHub:
         if self._server is not None:
             self._server.stop()
             self._server = None
-
-
-def _server(hub: DevHub, listener: socket.socket) -> ThreadedServer:
-    config = uvicorn.Config(
-        hub.app,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=1,
-    )
-    return ThreadedServer(config, listener)
 
 
 @contextmanager

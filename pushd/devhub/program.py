@@ -34,7 +34,13 @@ def greeting(hub: DevHub) -> str:
 
 def serve(hub: DevHub, listener: socket) -> None:
     """Serve a hub until SIGTERM or SIGINT."""
-    config = uvicorn.Config(
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config(hub)).run(sockets=[listener])
+
+
+def config(hub: DevHub) -> uvicorn.Config:
+    """Return how uvicorn serves a hub."""
+    return uvicorn.Config(
         hub.app,
         ws="none",
         lifespan="off",
@@ -43,5 +49,3 @@ def serve(hub: DevHub, listener: socket) -> None:
         backlog=ports.BACKLOG,
         timeout_graceful_shutdown=1,
     )
-    with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pushd.client import CannotOpen, Client, PrivateKey
+from pushd.client import CannotOpen, PrivateKey
 from pushd.mailbox.embedded import EmbeddedStore
 from tests.devhub import RunningHub, running_devhub
 from tests.harness import serving
@@ -101,15 +101,7 @@ async def people(example: ModuleType, tmp_path: Path) -> AsyncIterator[World]:
         world = World(hub, tmp_path)
         for name, key in world.keys.items():
             hub.hub.register(name, PrivateKey.generate(), {APP: key})
-            client = Client(
-                key,
-                app=APP,
-                name=name,
-                hub=hub.url,
-                servers=[server.url],
-                names_api=hub.url,
-                dev_hosts=[hub.host_port, server.url.removeprefix("http://")],
-            )
+            client = hub.client(key, name, app=APP, server=server.url)
             await stack.enter_async_context(client)
             await client.publish()
             world.calendars.append(example.Calendar(key, client))

@@ -1,7 +1,6 @@
 """Behind nginx, as `docs/examples/nginx.conf` has it: every way in, and what it hides."""
 
 import asyncio
-import os
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from pushd.client import Sender
 from tests.contract.stores import until
 from tests.e2e.proxies import tells_addresses
 from tests.harness import Person
+from tests.needs import need
 from tests.processes import Server, free_port, is_ready, wait_until
 from tests.talking import deliver, listening, open_mailbox, reading_events
 
@@ -54,9 +54,7 @@ class Service(NamedTuple):
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, store_url: str) -> Iterator[Service]:
     """Run two servers behind nginx; skip without it, but never where CI counts on it."""
-    if shutil.which("nginx") is None:
-        missing = "nginx is not installed"
-        (pytest.fail if "CI" in os.environ else pytest.skip)(missing)
+    need(shutil.which("nginx"), "nginx is not installed")
     directory = tmp_path_factory.mktemp("nginx")
     places = [f"127.0.0.1:{free_port()}" for _ in range(3)]
     url = f"http://{places[0]}"

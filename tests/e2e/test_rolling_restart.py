@@ -19,6 +19,7 @@ from pushd.client import Phase, Received, Receiver, Sender, Status, StreamClosed
 from pushd.protocol.closing import CloseCode
 from tests.e2e.proxies import tells_addresses
 from tests.harness import Person
+from tests.needs import need
 from tests.processes import Server, free_port, is_ready, wait_until
 from tests.talking import open_mailbox
 
@@ -83,9 +84,7 @@ class Service(NamedTuple):
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, store_url: str) -> Iterator[Service]:
     """Run two servers behind HAProxy; skip without it, but never where CI counts on it."""
-    if shutil.which("haproxy") is None:
-        missing = "haproxy is not installed"
-        (pytest.fail if "CI" in os.environ else pytest.skip)(missing)
+    need(shutil.which("haproxy"), "haproxy is not installed")
     directory = tmp_path_factory.mktemp("nodes")
     address = f"127.0.0.1:{free_port()}"
     url = f"http://{address}"

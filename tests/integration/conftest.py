@@ -1,28 +1,12 @@
-"""A real store and a real server, shared by the tests of a file; people are new in each."""
+"""What talks to the server of a file, and a hub beside it; people are new in each test."""
 
 from collections.abc import AsyncIterator, Iterator
 
 import httpx2
 import pytest
 
-from pushd.mailbox.embedded import EmbeddedStore
 from tests.devhub import Bucket, RunningHub, running_devhub
-from tests.harness import RunningServer, serving
-
-
-@pytest.fixture(scope="module")
-def store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run a store."""
-    store = EmbeddedStore(tmp_path_factory.mktemp("store"))
-    yield store.start()
-    store.stop()
-
-
-@pytest.fixture(scope="module")
-def server(store_url: str) -> Iterator[RunningServer]:
-    """Run a server with ordinary settings."""
-    with serving(store_url) as running:
-        yield running
+from tests.harness import RunningServer
 
 
 @pytest.fixture

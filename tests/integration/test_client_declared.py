@@ -25,16 +25,7 @@ def server(store_url: str, hub: RunningHub) -> Iterator[RunningServer]:
 def client(hub: RunningHub, server: RunningServer, key: PrivateKey, name: str) -> Client:
     """Make a client of somebody, whose name is known from now on."""
     hub.hub.register(name, PrivateKey.generate(), {APP: key})
-    hosts = [hub.host_port, server.url.partition("://")[2]]
-    return Client(
-        key,
-        app=APP,
-        name=name,
-        hub=hub.url,
-        servers=[server.url],
-        names_api=hub.url,
-        dev_hosts=hosts,
-    )
+    return hub.client(key, name, app=APP, server=server.url)
 
 
 async def first(client: Client) -> Incoming:

@@ -12,6 +12,7 @@ from pushd.client.envelope import Envelope, seal
 from pushd.client.gaia import Bucket
 from pushd.client.letter import Letter, letter_path, seal_letter
 from pushd.client.listeners import Received
+from pushd.client.transports import Recipient
 from pushd.errors import Unproven
 from pushd.identity import ecies
 from pushd.identity.keys import PrivateKey, PublicKey
@@ -172,6 +173,9 @@ class Recorder:
         self.calls: list[str] = []
         self.empty = False
 
+    async def run(self, recipient: Recipient) -> None:
+        """Do nothing."""
+
     def handled(self, id: MessageId) -> None:
         """Write it down."""
         self.calls.append("handled")
@@ -183,6 +187,12 @@ class Recorder:
     def failed(self, id: MessageId) -> None:
         """Write it down."""
         self.calls.append("failed")
+
+    def reopen(self) -> None:
+        """Do nothing."""
+
+    def stop(self) -> None:
+        """Do nothing."""
 
 
 def accepting(mailbox: str) -> Answer:
@@ -241,7 +251,7 @@ class Post:
         app = APP if self.proven else UNSET
         sender = From(self.sender, **self.proven)
         message = Message(f"1-{seq}", sender, payload, 1, 2, app)
-        return Received(MessageId(1, seq), message, cast(Any, Recorder()), server)
+        return Received(MessageId(1, seq), message, Recorder(), server)
 
 
 def forged_letter(letter: Letter, to: PublicKey, signer: PrivateKey) -> bytes:

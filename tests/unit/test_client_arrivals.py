@@ -6,7 +6,7 @@ from pushd.client.arrivals import OPENED_AHEAD, Arrivals
 from pushd.client.listeners import Listeners, Received
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import From, Message
-from tests.unit.test_client_listeners import Recorder
+from tests.unit.client_fakes import Recorder
 
 
 def message(number: int) -> Received:

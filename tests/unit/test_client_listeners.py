@@ -9,40 +9,11 @@ import pytest
 
 from pushd.client import NotHandled, NotYet, Received
 from pushd.client.listeners import Duplicate, Listeners
-from pushd.client.transports import Recipient
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import From, Message
+from tests.unit.client_fakes import Recorder
 
 ID = MessageId(1, 1)
-
-
-class Recorder:
-    """A transport that writes down what became of messages."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        self.empty = False
-
-    async def run(self, recipient: Recipient) -> None:
-        """Do nothing."""
-
-    def handled(self, id: MessageId) -> None:
-        """Write it down."""
-        self.calls.append("handled")
-
-    def held(self, id: MessageId) -> None:
-        """Write it down."""
-        self.calls.append("held")
-
-    def failed(self, id: MessageId) -> None:
-        """Write it down."""
-        self.calls.append("failed")
-
-    def reopen(self) -> None:
-        """Do nothing."""
-
-    def stop(self) -> None:
-        """Do nothing."""
 
 
 class Case:

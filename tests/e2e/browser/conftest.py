@@ -1,6 +1,5 @@
 """A real browser, Debian's Chromium, and pages in it that must not complain."""
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+
+from tests.needs import need
 
 ROOT = Path(__file__).parents[3]
 PICTURES = ROOT / "build" / "screenshots"
@@ -31,9 +32,7 @@ def browser() -> Iterator[Browser]:
     It goes with its file: while Playwright runs, no other test can have an event loop.
     """
     chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if chromium is None:
-        missing = "There is no Chromium here; on Debian: apt install chromium"
-        (pytest.fail if "CI" in os.environ else pytest.skip)(missing)
+    need(chromium, "There is no Chromium here; on Debian: apt install chromium")
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield running

@@ -9,7 +9,6 @@ A call names a method of the client. What a client rejects with is raised as `Th
 
 import asyncio
 import json
-import os
 import shutil
 from asyncio.subprocess import PIPE, Process
 from collections import defaultdict
@@ -17,9 +16,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
-
 from pushd.identity.keys import PrivateKey
+from tests.needs import need
 from tests.processes import PATIENCE
 
 HERE = Path(__file__).parent
@@ -30,9 +28,10 @@ Event = dict[str, Any]
 
 def require_client() -> None:
     """Skip without the built package, but never where CI counts on it."""
-    if shutil.which("node") is None or not BUILT.exists():
-        missing = "The TypeScript client is not built: make js"
-        (pytest.fail if "CI" in os.environ else pytest.skip)(missing)
+    need(
+        shutil.which("node") and BUILT.exists(),
+        "The TypeScript client is not built: make js",
+    )
 
 
 class Thrown(Exception):

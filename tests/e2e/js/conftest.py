@@ -78,15 +78,7 @@ class People:
     def in_python(self, who: str) -> Client:
         """Return somebody's client in Python, to be opened."""
         name = self.name(who)
-        return Client(
-            self.keys[who],
-            app=APP,
-            name=name,
-            hub=self._devhub.url,
-            servers=[self._server.url],
-            names_api=self._devhub.url,
-            dev_hosts=self._hosts,
-        )
+        return self._devhub.client(self.keys[who], name, app=APP, server=self._server.url)
 
 
 @pytest.fixture

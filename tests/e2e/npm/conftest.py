@@ -1,6 +1,5 @@
 """Apps on the real npm packages, one node process for each family, and a hub of theirs."""
 
-import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -11,6 +10,7 @@ from pushd.resolvers.directory import Directory
 from pushd.resolvers.fetch import Fetcher
 from tests.devhub import RunningHub, running_devhub
 from tests.e2e.npm.app import FAMILIES, App, Packages, installed
+from tests.needs import need
 
 
 @pytest.fixture(scope="session", params=FAMILIES)
@@ -18,9 +18,7 @@ def packages(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Packages]:
     """Run the packages of a family; without them skip, but never where CI counts on it."""
-    if not installed():
-        missing = "The npm packages are not installed: make packages"
-        (pytest.fail if "CI" in os.environ else pytest.skip)(missing)
+    need(installed(), "The npm packages are not installed: make packages")
     log = tmp_path_factory.mktemp("npm") / f"{request.param}.log"
     with Packages(request.param, log) as running:
         yield running

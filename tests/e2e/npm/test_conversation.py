@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -41,15 +40,7 @@ async def bob(
     """Return the client of Bob, who has done the same."""
     key = PrivateKey.generate()
     name = packages.register("bob", PrivateKey.generate(), key, hub=devhub.hub)
-    async with Client(
-        key,
-        app=ORIGIN,
-        name=name,
-        hub=devhub.url,
-        servers=[server.url],
-        names_api=devhub.url,
-        dev_hosts=[devhub.host_port, urlsplit(server.url).netloc],
-    ) as client:
+    async with devhub.client(key, name, app=ORIGIN, server=server.url) as client:
         await client.publish()
         yield client
 
