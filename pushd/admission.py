@@ -14,14 +14,14 @@ Two rules, and no more:
 What was let in is served: acks, and sessions that are open, are never refused here.
 """
 
-import asyncio
-from asyncio import Future
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
 from pushd.bounds import Bound, come_back_later
+from pushd.errors import PushdError
+from pushd.futures import Done
 
 T = TypeVar("T")
 
@@ -86,50 +86,31 @@ class Line:
     def __init__(self, bound: Bound, at_once: int = AT_ONCE) -> None:
         self._bound = bound
         self._free = at_once
-        self._waiting: deque[tuple[Callable[[], Future[Any]], Future[Any]]] = deque()
+        self._waiting: deque[tuple[Callable[[Done[Any]], None], Done[Any]]] = deque()
 
-    def run(self, call: Callable[[], Future[T]]) -> Future[T]:
-        """Call when it is time.
+    def run(self, call: Callable[[Done[T]], None], done: Done[T]) -> None:
+        """Call when it is time, and pass on what the call tells.
 
-        Returns:
-            What the call will have returned; it fails with `Overloaded` if too many wait.
+        Raises:
+            Overloaded: If too many wait.
         """
         bound = self._bound
         if bound.held >= bound.most:
             bound.turned_away += 1
-            refused: Future[T] = asyncio.get_running_loop().create_future()
-            refused.set_exception(come_back_later("Too many clients come back at once."))
-            refused.exception()  # asked for, so a dropped future is no complaint in the log
-            return refused
+            raise come_back_later("Too many clients come back at once.")
         bound.held += 1
         if self._free:
-            return self._begin(call)
-        later: Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((call, later))
-        return later
+            self._free -= 1
+            call(partial(self._end, done))
+        else:
+            self._waiting.append((call, done))
 
-    def _begin(self, call: Callable[[], Future[T]]) -> Future[T]:
-        self._free -= 1
-        answer = call()
-        answer.add_done_callback(self._end)
-        return answer
-
-    def _end(self, answer: Future[Any]) -> None:
+    def _end(self, done: Done[T], answer: T | PushdError) -> None:
         """Give the turn to the next, whatever came of this one."""
-        self._free += 1
         self._bound.held -= 1
         if self._waiting:
-            call, later = self._waiting.popleft()
-            self._begin(call).add_done_callback(partial(_pass_on, later))
-
-
-def _pass_on(later: Future[Any], answer: Future[Any]) -> None:
-    """Answer who waited, unless it waits no more."""
-    if later.done():
-        return
-    if answer.cancelled():
-        later.cancel()
-    elif error := answer.exception():
-        later.set_exception(error)
-    else:
-        later.set_result(answer.result())
+            following, told = self._waiting.popleft()
+            following(partial(self._end, told))
+        else:
+            self._free += 1
+        done(answer)

@@ -1,9 +1,25 @@
-"""Completing a future with what a callback was told."""
+"""Calls that tell a function what came of them, and futures for who would rather await."""
 
-from asyncio import Future
+from asyncio import AbstractEventLoop, Future, get_running_loop
+from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
+from pushd.errors import PushdError
+
 T = TypeVar("T")
+
+Done = Callable[[T | PushdError], None]
+"""Told the result of a call, or why there is none."""
+
+
+def awaited(
+    call: Callable[[Done[T]], None], loop: AbstractEventLoop | None = None
+) -> Future[T]:
+    """Make a call; return what it tells as a future, of the running loop by default."""
+    future: Future[T] = (loop or get_running_loop()).create_future()
+    call(partial(settle, future))
+    return future
 
 
 def settle(future: Future[T], result: T | Exception) -> None:

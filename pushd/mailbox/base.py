@@ -16,12 +16,13 @@ no task to wait. A future may be dropped; the work is done all the same.
 """
 
 from asyncio import Future
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
 from pushd.errors import PushdError
+from pushd.futures import Done
 from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Accepted, Overflow, StoredMessage
 
@@ -176,9 +177,7 @@ class Mailboxes(Protocol):
         stored), `KeyConflict`, or `Stale`. One refused entry never spoils the others.
         """
 
-    def store(
-        self, entries: Sequence[Entry], done: Callable[[list[Result] | PushdError], None]
-    ) -> None:
+    def store(self, entries: Sequence[Entry], done: Done[list[Result]]) -> None:
         """Do as `accept`, for who has no use for a future; at least one entry.
 
         `done` is called once, after this returned, with what the future would be told.
@@ -199,10 +198,33 @@ class Mailboxes(Protocol):
         `UnknownMailbox`. With `device`, every process hears that this session `joined`.
         """
 
+    def enter(
+        self,
+        mailbox: str,
+        done: Done[Opened],
+        *,
+        create: bool,
+        holding: Sequence[MessageId] = (),
+        device: str = "",
+        session: str = "",
+    ) -> None:
+        """Do as `open`, for who has no use for a future.
+
+        `done` is called once, after this returned, with what the future would be told.
+        """
+
     def read(self, mailbox: str, *, after: MessageId, limit: int) -> Future[Page]:
         """Read at most `limit` messages after an id, and at most 4 MiB.
 
         `UnknownMailbox` if it is not there.
+        """
+
+    def fetch(
+        self, mailbox: str, done: Done[Page], *, after: MessageId, limit: int
+    ) -> None:
+        """Do as `read`, for who has no use for a future.
+
+        `done` is called once, after this returned, with what the future would be told.
         """
 
     def tails(self, mailboxes: Sequence[str]) -> Future[list[Tail]]:
@@ -233,7 +255,7 @@ class Mailboxes(Protocol):
         self,
         mailbox: str,
         what: Sequence[MessageId] | MessageId,
-        done: Callable[[Acknowledged | PushdError], None],
+        done: Done[Acknowledged],
         *,
         origin: str = "",
         count: bool = True,
@@ -267,8 +289,14 @@ class Mailboxes(Protocol):
         Publications go to the one `Subscriber` the store was made with. Idempotent.
         """
 
+    def hear(self, mailbox: str, done: Done[None]) -> None:
+        """Do as `subscribe`, for who has no use for a future.
+
+        `done` is called once, after this returned, with what the future would be told.
+        """
+
     def unsubscribe(self, mailbox: str) -> None:
-        """Stop hearing a mailbox's publications."""
+        """Stop hearing a mailbox's publications; who waits to hear them waits no more."""
 
     def ready(self) -> str | None:
         """Tell why this store cannot serve right now, in a sentence; None if it can."""

@@ -27,8 +27,9 @@ from typing import Any, NamedTuple
 import hiredis
 
 from pushd.errors import ConfigurationError, PushdError, StoreUnavailable
+from pushd.futures import Done
 from pushd.mailbox.address import Address, StoreUrl
-from pushd.mailbox.coalesce import STUCK_SECONDS, Batch, Done, tell
+from pushd.mailbox.coalesce import STUCK_SECONDS, Batch, tell
 from pushd.mailbox.connection import Argument, Connection, Unavailable
 from pushd.mailbox.node import Node, Terms, new_home
 from pushd.mailbox.translation import SLOTS, channel_of, slot_of
@@ -111,7 +112,7 @@ class Cluster:
         function: str,
         keys: Sequence[str],
         args: Sequence[Argument],
-        done: Done,
+        done: Done[list[Any]],
         *,
         size: int = 0,
     ) -> None:
@@ -142,7 +143,7 @@ class Cluster:
         function: str,
         keys: Sequence[str],
         args: Sequence[Argument],
-        done: Done,
+        done: Done[list[Any]],
         size: int,
     ) -> None:
         node = self._owners[slot]
@@ -177,14 +178,13 @@ class Cluster:
 
     # --- publications --------------------------------------------------------------------
 
-    def subscribe(self, mailbox: str) -> asyncio.Future[None]:
+    def hear(self, mailbox: str, done: Done[None]) -> None:
         """Begin to hear a mailbox's publications; see `base.Mailboxes`."""
         node = self._owners[slot_of(channel_of(mailbox))]
-        if node is not None:
-            return node.subscribe(mailbox)
-        future: asyncio.Future[None] = self._loop.create_future()
-        future.set_exception(StoreUnavailable())
-        return future
+        if node is None:
+            self._loop.call_soon(done, StoreUnavailable())
+        else:
+            node.hear(mailbox, done)
 
     def unsubscribe(self, mailbox: str) -> None:
         """Stop hearing a mailbox's publications."""
@@ -343,7 +343,7 @@ class Cluster:
 class _Gathered:
     """The answers of several primaries to one call, put in order."""
 
-    def __init__(self, done: Done, count: int) -> None:
+    def __init__(self, done: Done[list[Any]], count: int) -> None:
         self._done = done
         self._answers: list[Any] = [None] * count
         self._missing = count

@@ -11,13 +11,14 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pushd.bounds import Bound
+from pushd.futures import Done
 from pushd.mailbox.address import Address
 from pushd.mailbox.base import Subscriber
 from pushd.mailbox.checks import Durability, NotPrimary, check
-from pushd.mailbox.coalesce import Batch, Call, Coalescer, Done, Redirect
+from pushd.mailbox.coalesce import Batch, Call, Coalescer, Redirect
 from pushd.mailbox.connection import Argument, Connection, Unavailable
 from pushd.mailbox.link import Link
 from pushd.mailbox.replicate import ReplicatedCoalescer
@@ -174,9 +175,9 @@ class Node:
         if self._link.address != address:
             self._link.leave()
 
-    def subscribe(self, mailbox: str) -> asyncio.Future[None]:
+    def hear(self, mailbox: str, done: Done[None]) -> None:
         """Begin to hear a mailbox's publications; see `base.Mailboxes`."""
-        return self._subscriptions.subscribe(mailbox)
+        self._subscriptions.subscribe(mailbox, done)
 
     def unsubscribe(self, mailbox: str) -> None:
         """Stop hearing a mailbox's publications."""
@@ -187,7 +188,7 @@ class Node:
         function: str,
         keys: Sequence[str],
         args: Sequence[Argument],
-        done: Done,
+        done: Done[list[Any]],
         *,
         size: int = 0,
         slot: int = 0,
@@ -238,7 +239,7 @@ class Node:
         """Hear again what was lost and, by the map, is this primary's."""
         self._subscriptions.resume()
 
-    def adopt(self, mailbox: str, waiters: Sequence[asyncio.Future[None]]) -> None:
+    def adopt(self, mailbox: str, waiters: Sequence[Done[None]]) -> None:
         """Hear a mailbox that another primary had; it is compared then."""
         self._subscriptions.adopt(mailbox, waiters)
 

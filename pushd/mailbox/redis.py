@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pushd.bounds import Bound
 from pushd.errors import PushdError
-from pushd.futures import settle
+from pushd.futures import Done, awaited, settle
 from pushd.mailbox.address import Address, StoreUrl
 from pushd.mailbox.base import (
     Acknowledged,
@@ -148,16 +148,13 @@ class RedisMailboxes:
 
     def accept(self, entries: Sequence[Entry]) -> asyncio.Future[list[Result]]:
         """Store messages, each in its mailbox, and publish them; see `base.Mailboxes`."""
-        future: asyncio.Future[list[Result]] = self._loop.create_future()
         if entries:
-            self.store(entries, partial(settle, future))
-        else:
-            future.set_result([])
+            return awaited(partial(self.store, entries), self._loop)
+        future: asyncio.Future[list[Result]] = self._loop.create_future()
+        future.set_result([])
         return future
 
-    def store(
-        self, entries: Sequence[Entry], done: Callable[[list[Result] | PushdError], None]
-    ) -> None:
+    def store(self, entries: Sequence[Entry], done: Done[list[Result]]) -> None:
         """Store messages and tell `done`, without a future; see `base.Mailboxes`."""
         keys: list[str] = []
         args: list[Argument] = []
@@ -185,46 +182,71 @@ class RedisMailboxes:
         session: str = "",
     ) -> asyncio.Future[Opened]:
         """Come in as the owner; see `base.Mailboxes`."""
-        future: asyncio.Future[Opened] = self._loop.create_future()
-        ids = [str(id) for id in holding]
-        joined = f"joined\t{session}\t{device}" if device else ""
-        self._open(mailbox, [int(create), joined, len(ids), *ids], future)
-        return future
+        entering = partial(
+            self.enter,
+            mailbox,
+            create=create,
+            holding=holding,
+            device=device,
+            session=session,
+        )
+        return awaited(entering, self._loop)
 
-    def _open(
-        self, mailbox: str, args: Sequence[Argument], future: asyncio.Future[Opened]
+    def enter(
+        self,
+        mailbox: str,
+        done: Done[Opened],
+        *,
+        create: bool,
+        holding: Sequence[MessageId] = (),
+        device: str = "",
+        session: str = "",
     ) -> None:
-        done = partial(self._opened, mailbox, args, future)
-        self._one(OPEN, mailbox, args, future, done)
+        """Come in and tell `done`, without a future; see `base.Mailboxes`."""
+        joined = f"joined\t{session}\t{device}" if device else ""
+        args: list[Argument] = [int(create), joined, len(holding), *map(str, holding)]
+        self._enter(mailbox, args, done)
+
+    def _enter(self, mailbox: str, args: Sequence[Argument], done: Done[Opened]) -> None:
+        opened = partial(self._opened, mailbox, args, done)
+        self._call(OPEN, [channel_of(mailbox)], args, opened)
 
     def _opened(
         self,
         mailbox: str,
         args: Sequence[Argument],
-        future: asyncio.Future[Opened],
-        answer: list[Any],
+        done: Done[Opened],
+        answers: list[Any] | PushdError,
     ) -> None:
         """Take the opened mailbox, or sweep on where one call did not sweep it all."""
+        if isinstance(answers, PushdError):
+            done(answers)
+            return
+        [answer] = answers
+        if isinstance(answer, int):
+            done(refusal(answer))
+            return
         more, tail, unread, refused, since, *gone = answer
         if more:
             create, _joined, *holding = args
-            self._open(mailbox, [create, "", *holding], future)
+            self._enter(mailbox, [create, "", *holding], done)
             return
-        gone_ids = tuple(parse_id(id) for id in gone)
-        result = Opened(parse_id(tail), unread, gone_ids, overflow_of(refused, since))
-        settle(future, result)
+        overflow = overflow_of(refused, since)
+        done(Opened(parse_id(tail), unread, tuple(map(parse_id, gone)), overflow))
 
     def read(self, mailbox: str, *, after: MessageId, limit: int) -> asyncio.Future[Page]:
         """Read at most `limit` messages after an id; see `base.Mailboxes`."""
-        future: asyncio.Future[Page] = self._loop.create_future()
-        self._read(mailbox, [str(after), limit], future)
-        return future
+        return awaited(partial(self.fetch, mailbox, after=after, limit=limit), self._loop)
 
-    def _read(
-        self, mailbox: str, args: Sequence[Argument], future: asyncio.Future[Page]
+    def fetch(
+        self, mailbox: str, done: Done[Page], *, after: MessageId, limit: int
     ) -> None:
-        again = partial(self._read, mailbox, args, future)
-        self._one(READ, mailbox, args, future, partial(_read, future), touched=again)
+        """Read and tell `done`, without a future; see `base.Mailboxes`."""
+        self._read(mailbox, [str(after), limit], done)
+
+    def _read(self, mailbox: str, args: Sequence[Argument], done: Done[Page]) -> None:
+        again = partial(self._read, mailbox, args, done)
+        self._one(READ, mailbox, args, page, done, touched=again)
 
     def tails(self, mailboxes: Sequence[str]) -> asyncio.Future[list[Tail]]:
         """Tell the tail of each mailbox; see `base.Mailboxes`."""
@@ -249,7 +271,8 @@ class RedisMailboxes:
             return
         for name, answer in zip(names, answers, strict=True):
             if answer == TOUCH:
-                self._touch(name, check.future, partial(self._ask_tails, check, [name]))
+                again = partial(self._ask_tails, check, [name])
+                self._touch(name, again, partial(settle, check.future))
             elif isinstance(answer, PushdError):
                 check.found[name] = answer
             else:
@@ -266,15 +289,14 @@ class RedisMailboxes:
         count: bool = True,
     ) -> asyncio.Future[Acknowledged]:
         """Remove messages; see `base.Mailboxes`."""
-        future: asyncio.Future[Acknowledged] = self._loop.create_future()
-        self.remove(mailbox, what, partial(settle, future), origin=origin, count=count)
-        return future
+        removing = partial(self.remove, mailbox, what, origin=origin, count=count)
+        return awaited(removing, self._loop)
 
     def remove(
         self,
         mailbox: str,
         what: Sequence[MessageId] | MessageId,
-        done: Callable[[Acknowledged | PushdError], None],
+        done: Done[Acknowledged],
         *,
         origin: str = "",
         count: bool = True,
@@ -298,7 +320,7 @@ class RedisMailboxes:
         self,
         mailbox: str,
         what: Sequence[MessageId] | MessageId,
-        done: Callable[[Acknowledged | PushdError], None],
+        done: Done[Acknowledged],
         origin: str,
         count: bool,
         removed: int,
@@ -324,20 +346,16 @@ class RedisMailboxes:
 
     def policy(self, mailbox: str) -> asyncio.Future[bytes]:
         """Tell the record of a mailbox's policy; see `base.Mailboxes`."""
-        future: asyncio.Future[bytes] = self._loop.create_future()
-        self._one(POLICY, mailbox, (), future, partial(settle, future))
-        return future
+        return awaited(partial(self._one, POLICY, mailbox, (), bytes), self._loop)
 
     def set_policy(
         self, mailbox: str, verdicts: Verdicts | None, *, instead: bytes = b""
     ) -> asyncio.Future[None]:
         """Give a mailbox a policy, or take it away; see `base.Mailboxes`."""
-        future: asyncio.Future[None] = self._loop.create_future()
         args = policy_arguments(verdicts, instead)
         size = sum(len(arg) for arg in args if not isinstance(arg, int))
-        done = partial(_done, future)
-        self._one(SET_POLICY, mailbox, args, future, done, size=size)
-        return future
+        setting = partial(self._one, SET_POLICY, mailbox, args, _nothing, size=size)
+        return awaited(setting, self._loop)
 
     def told(self, mailbox: str, overflow: Overflow) -> None:
         """Note that the owner was told of this overflow; see `base.Mailboxes`."""
@@ -358,7 +376,11 @@ class RedisMailboxes:
 
     def subscribe(self, mailbox: str) -> asyncio.Future[None]:
         """Begin to hear a mailbox's publications; see `base.Mailboxes`."""
-        return self._primaries.subscribe(mailbox)
+        return awaited(partial(self.hear, mailbox), self._loop)
+
+    def hear(self, mailbox: str, done: Done[None]) -> None:
+        """Begin to hear and tell `done`, without a future; see `base.Mailboxes`."""
+        self._primaries.hear(mailbox, done)
 
     def unsubscribe(self, mailbox: str) -> None:
         """Stop hearing a mailbox's publications."""
@@ -371,53 +393,53 @@ class RedisMailboxes:
         function: str,
         mailbox: str,
         args: Sequence[Argument],
-        future: asyncio.Future[T],
-        done: Callable[[list[Any]], None],
+        read: Callable[[Any], T],
+        done: Done[T],
         *,
         touched: Callable[[], None] | None = None,
         size: int = 0,
     ) -> None:
-        """Call a function over one mailbox; fail the future if there is no result.
+        """Call a function over one mailbox.
 
         Args:
             function: Its name.
             mailbox: The mailbox.
             args: Its arguments.
-            future: Who waits for the result.
-            done: Called with the answer.
+            read: Makes the result of the answer.
+            done: Told the result.
             touched: Asks again, after the mailbox was brought in order.
             size: Bytes of the arguments, where they are large.
         """
-        answered = partial(self._answered, mailbox, future, done, touched)
+        answered = partial(self._answered, mailbox, read, done, touched)
         self._call(function, [channel_of(mailbox)], args, answered, size=size)
 
     def _answered(
         self,
         mailbox: str,
-        future: asyncio.Future[T],
-        done: Callable[[list[Any]], None],
+        read: Callable[[Any], T],
+        done: Done[T],
         touched: Callable[[], None] | None,
         answers: list[Any] | PushdError,
     ) -> None:
         if isinstance(answers, PushdError):
-            settle(future, answers)
+            done(answers)
         elif not isinstance(answers[0], int):
-            done(answers[0])
+            done(read(answers[0]))
         elif answers[0] == TOUCH and touched is not None:
-            self._touch(mailbox, future, touched)
+            self._touch(mailbox, touched, done)
         else:
-            settle(future, refusal(answers[0]))
+            done(refusal(answers[0]))
 
     def _touch(
-        self, mailbox: str, future: asyncio.Future[T], then: Callable[[], None]
+        self, mailbox: str, then: Callable[[], None], failed: Callable[[PushdError], None]
     ) -> None:
         """Bring a mailbox in order that a reading function may not change, then go on."""
 
         def touched(answers: list[Any] | PushdError) -> None:
             if isinstance(answers, PushdError):
-                settle(future, answers)
+                failed(answers)
             elif isinstance(answers[0], list) and answers[0][0]:  # there is more to sweep
-                self._touch(mailbox, future, then)
+                self._touch(mailbox, then, failed)
             else:
                 then()
 
@@ -426,7 +448,7 @@ class RedisMailboxes:
 
 def _stored(
     entries: Sequence[Entry],
-    done: Callable[[list[Result] | PushdError], None],
+    done: Done[list[Result]],
     answers: list[Any] | PushdError,
 ) -> None:
     if isinstance(answers, PushdError):
@@ -448,12 +470,8 @@ def _charged(
         settle(future, known)
 
 
-def _read(future: asyncio.Future[Page], answer: list[Any]) -> None:
-    settle(future, page(answer))
-
-
-def _done(future: asyncio.Future[None], answer: list[Any]) -> None:
-    settle(future, None)
+def _nothing(answer: object) -> None:
+    """Read nothing: it is done."""
 
 
 def _ignore(answers: list[Any] | PushdError) -> None:

@@ -1,8 +1,10 @@
 """The connection that hears: publications of the subscribed mailboxes, to one subscriber.
 
-Theory of operation. What was subscribed or unsubscribed during a tick is sent at its end,
-at most 512 channels a command, and a PING behind it: replies and pushes keep their order,
-so the PONG says that everything before it is in effect. After a loss all channels are
+Theory of operation. What was subscribed during a tick is sent at its end, at most 512
+channels a command, and a PING behind it: replies and pushes keep their order, so the PONG
+says that everything before it is in effect. What comes while a PONG is awaited is sent
+together behind it, so the busier the store, the fewer the commands. To unsubscribe has
+time: it goes with the next that subscribe, or with a tick. After a loss all channels are
 subscribed again in the same way, and the PONG behind them makes the subscriber compare
 its mailboxes, for nobody knows what was published meanwhile.
 
@@ -18,14 +20,14 @@ that has them, and compared.
 
 import asyncio
 import logging
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVarTuple
 
 import hiredis
 
 from pushd.errors import PushdError, StoreUnavailable
-from pushd.futures import settle
+from pushd.futures import Done
 from pushd.mailbox.base import Subscriber
 from pushd.mailbox.coalesce import PATIENCE, Coalescer
 from pushd.mailbox.connection import Connection, Reply, pack
@@ -44,12 +46,12 @@ MISSED = 2
 
 _BRACE = ord("{")
 _PING = pack(("PING",))
-_FAILED = "the subscriber failed on a publication"
+_FAILED = "the subscriber failed on what it was told"
 
 Args = TypeVarTuple("Args")
 
 
-Awaited = tuple[str, list[asyncio.Future[None]]]
+Awaited = tuple[str, list[Done[None]]]
 """A mailbox, and who waits until it is subscribed."""
 
 
@@ -89,11 +91,13 @@ class Subscriptions:
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
         self._mailboxes: dict[bytes, str] = {}
-        self._changed: dict[str, bool] = {}
-        self._waiters: dict[str, list[asyncio.Future[None]]] = {}
+        self._joining: set[str] = set()  # what the next flush subscribes
+        self._leaving: set[str] = set()  # and what it unsubscribes
+        self._waiters: dict[str, list[Done[None]]] = {}
         self._unconfirmed: dict[str, int] = {}  # in which flush it was asked for
         self._flush_number = 0
         self._scheduled = False
+        self._unanswered = False  # whether a PONG is awaited
         self._resuming = False
         self._unsure = unsure
         self._astray: set[str] = set()
@@ -124,28 +128,27 @@ class Subscriptions:
 
     # --- subscribing ---------------------------------------------------------------------
 
-    def subscribe(self, mailbox: str) -> asyncio.Future[None]:
-        """Subscribe; the future is done once the store confirmed it."""
-        future: asyncio.Future[None] = self._loop.create_future()
+    def subscribe(self, mailbox: str, done: Done[None]) -> None:
+        """Subscribe; `done` is told once the store confirmed it."""
         channel = channel_of(mailbox).encode()
         if channel not in self._mailboxes:
             self._mailboxes[channel] = mailbox
-            self._unconfirmed[mailbox] = self._flush_number
-            self._change(mailbox, wanted=True)
-        if mailbox in self._unconfirmed:
-            self._waiters.setdefault(mailbox, []).append(future)
+            self._waiters[mailbox] = [done]
+            self._join(mailbox)
+        elif mailbox in self._unconfirmed:
+            self._waiters.setdefault(mailbox, []).append(done)
         else:
-            future.set_result(None)
-        return future
+            self._loop.call_soon(done, None)
 
     def unsubscribe(self, mailbox: str) -> None:
         """Unsubscribe; what arrives from now on is not told."""
         if self._mailboxes.pop(channel_of(mailbox).encode(), None) is not None:
             self._astray.discard(mailbox)
             self._unconfirmed.pop(mailbox, None)
+            self._joining.discard(mailbox)
+            self._leaving.add(mailbox)
             if mailbox in self._waiters:
                 self._done(mailbox, StoreUnavailable())
-            self._change(mailbox, wanted=False)
 
     def hears(self, mailbox: str) -> bool:
         """Tell whether a mailbox is subscribed, as far as is known."""
@@ -154,33 +157,37 @@ class Subscriptions:
             and channel_of(mailbox).encode() in self._mailboxes
         )
 
-    def _change(self, mailbox: str, *, wanted: bool) -> None:
-        self._changed[mailbox] = wanted
-        if not self._scheduled:
+    def _join(self, mailbox: str) -> None:
+        self._unconfirmed[mailbox] = self._flush_number
+        self._leaving.discard(mailbox)
+        self._joining.add(mailbox)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """Let changes leave at the end of the tick, unless those before are awaited."""
+        if not self._scheduled and not self._unanswered:
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Send the changes of this tick, and a PING behind them."""
+        """Send the changes until now, and a PING behind them."""
         self._scheduled = False
         connection = self._link.connection if self._link is not None else None
         if connection is None:
             self._lose_patience()
             return
-        changed, self._changed = self._changed, {}
-        wanted = [mailbox for mailbox, on in changed.items() if on]
-        others = [mailbox for mailbox, on in changed.items() if not on]
+        joining, self._joining = self._joining, set()
+        leaving, self._leaving = self._leaving, set()
         adopted, self._adopted = self._adopted, set()
-        self._send(
-            connection,
-            self._pack("SUNSUBSCRIBE", others) + self._pack("SSUBSCRIBE", wanted),
-            _Flush(self._flush_number, wanted, [one for one in wanted if one in adopted]),
-        )
+        commands = self._pack("SUNSUBSCRIBE", leaving) + self._pack("SSUBSCRIBE", joining)
+        flush = _Flush(self._flush_number, list(joining), list(adopted & joining))
+        self._send(connection, commands, flush)
 
     def _send(self, connection: Connection, commands: bytes, flush: _Flush) -> None:
+        self._flush_number += 1
+        self._unanswered = True
         receiver = partial(self._confirmed, connection, flush)
         connection.send(commands + _PING, [receiver])
-        self._flush_number += 1
 
     def _confirmed(self, connection: Connection, flush: _Flush, reply: Reply) -> None:
         """Take the PONG, or an error before it: in a Cluster, of a channel elsewhere."""
@@ -191,6 +198,10 @@ class Subscriptions:
         if isinstance(reply, Exception):
             self._distrust(reply)
             return
+        if flush.number + 1 == self._flush_number:
+            self._unanswered = False
+            if self._joining:
+                self._schedule()
         for mailbox in flush.wanted:
             if (
                 self._unconfirmed.get(mailbox, flush.number + 1) <= flush.number
@@ -201,23 +212,20 @@ class Subscriptions:
         if flush.compared:
             self._subscriber.interrupted(flush.compared)
 
-    def _pack(self, command: str, mailboxes: list[str]) -> bytes:
+    def _pack(self, command: str, mailboxes: Iterable[str]) -> bytes:
         """Encode a command over the mailboxes' channels, as often as needed."""
-        if not mailboxes:
-            return b""
         channels = list(map(channel_of, mailboxes))
-        groups = [channels]
-        if self._unsure is not None:
-            groups = _by_slot(channels)
-        return b"".join(
+        groups = [channels] if self._unsure is None else _by_slot(channels)
+        commands = [
             pack((command, *group[at : at + CHANNELS]))
             for group in groups
             for at in range(0, len(group), CHANNELS)
-        )
+        ]
+        return b"".join(commands)
 
     def _done(self, mailbox: str, error: PushdError | None) -> None:
         for waiter in self._waiters.pop(mailbox, ()):
-            settle(waiter, error)
+            _tell(waiter, error)
 
     def _distrust(self, error: Exception) -> None:
         """Make the connection anew after an error: replies may be out of step."""
@@ -235,7 +243,8 @@ class Subscriptions:
         if self._impatient is not None:
             self._impatient.cancel()
             self._impatient = None
-        self._changed.clear()
+        self._joining.clear()
+        self._leaving.clear()
         self._astray.clear()
         wanted = list(self._mailboxes.values())
         compared = wanted if self._resuming else list(self._adopted)
@@ -250,6 +259,7 @@ class Subscriptions:
 
     def lost(self) -> None:
         """Wait a little for the next connection; called by the link."""
+        self._unanswered = False
         for mailbox in self._mailboxes.values():
             self._unconfirmed[mailbox] = self._flush_number
         self._lose_patience()
@@ -286,8 +296,7 @@ class Subscriptions:
         astray, self._astray = self._astray, set()
         for mailbox in astray:
             self._adopted.add(mailbox)
-            self._unconfirmed[mailbox] = self._flush_number
-            self._change(mailbox, wanted=True)
+            self._join(mailbox)
 
     def release(self, slots: Container[int]) -> list[Awaited]:
         """Forget the mailboxes of these slots; return them, with who waits for each."""
@@ -298,18 +307,17 @@ class Subscriptions:
                 del self._mailboxes[channel.encode()]
                 self._astray.discard(mailbox)
                 self._unconfirmed.pop(mailbox, None)
-                self._changed.pop(mailbox, None)
+                self._joining.discard(mailbox)
                 released.append((mailbox, self._waiters.pop(mailbox, [])))
         return released
 
-    def adopt(self, mailbox: str, waiters: Sequence[asyncio.Future[None]]) -> None:
+    def adopt(self, mailbox: str, waiters: Sequence[Done[None]]) -> None:
         """Subscribe to a mailbox that another primary had, and have it compared."""
         self._mailboxes[channel_of(mailbox).encode()] = mailbox
-        self._unconfirmed[mailbox] = self._flush_number
         if waiters:
             self._waiters[mailbox] = list(waiters)
         self._adopted.add(mailbox)
-        self._change(mailbox, wanted=True)
+        self._join(mailbox)
 
     def move(self, home: str) -> None:
         """Hear the ticks on another channel from now on."""
@@ -381,6 +389,8 @@ class Subscriptions:
             if self._link is not None:
                 self._link.leave()
             return
+        if self._leaving:
+            self._schedule()
         self._tick += 1
         number = self._tick
 

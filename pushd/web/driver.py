@@ -2,7 +2,7 @@
 
 The session decides, a driver carries out: it hands what the hub says to the session,
 turns commands into calls to the store, and brings the store's answers back as events.
-Nothing waits here: every await of a session is a future with a callback, so an idle
+Nothing waits here: what a session awaits calls a function when it is there, so an idle
 session is one object, without task, timer or queue. A transport (`stream.py`, `events.py`)
 adds how commands are written and what its client may say.
 """
@@ -11,12 +11,20 @@ import asyncio
 import math
 import time
 from asyncio import Future
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pushd.bounds import come_back_later
-from pushd.errors import Forbidden, Internal, PushdError, StoreUnavailable, UnknownMailbox
+from pushd.errors import (
+    Forbidden,
+    Internal,
+    Overloaded,
+    PushdError,
+    StoreUnavailable,
+    UnknownMailbox,
+)
+from pushd.futures import Done
 from pushd.identity.tokens import Token
 from pushd.mailbox.base import Opened, Page
 from pushd.owners import NO_MAILBOX
@@ -26,6 +34,8 @@ from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow, StoredMessage
 from pushd.protocol.session import ServerSession
 from pushd.web.parts import Parts
+
+T = TypeVar("T")
 
 SLOTS = (
     *("_claim", "_history", "_holds", "_joined", "_parts", "_session", "_welcomed_at"),
@@ -151,8 +161,8 @@ class Driver:
                 self._failed(error)
                 return
             self._joined = True
-        subscribed = self._parts["mailboxes"].subscribe(self.mailbox)
-        subscribed.add_done_callback(partial(self._subscribed, command.holding))
+        subscribed = partial(self._subscribed, command.holding)
+        self._parts["mailboxes"].hear(self._session.mailbox, subscribed)
 
     def _refuse(self, error: PushdError) -> None:
         """Refuse a hello, or a renewal."""
@@ -160,40 +170,44 @@ class Driver:
             self._parts["metrics"].connect_refused(error.code)
         self._run(self._session.refused(error, time.time()))
 
-    def _subscribed(self, holding: Sequence[MessageId], answer: Future[None]) -> None:
-        error = failure(answer)
+    def _subscribed(self, holding: Sequence[MessageId], error: PushdError | None) -> None:
         if error is not None:
             self._failed(error)
         elif self._joined:
-            self._open(holding, create=self._parts["owners"].welcome(self.mailbox))
+            create = self._parts["owners"].welcome(self._session.mailbox)
+            self._open(holding, create=create)
 
     def _open(self, holding: Sequence[MessageId], *, create: bool) -> None:
+        session = self._session
         call = partial(
-            self._parts["mailboxes"].open,
-            self.mailbox,
+            self._parts["mailboxes"].enter,
+            session.mailbox,
             create=create,
             holding=holding,
-            device=self.device,
-            session=self.session,
+            device=session.device,
+            session=session.id,
         )
-        opened = self._parts["line"].run(call)
-        opened.add_done_callback(partial(self._opened, holding))
+        self._stand_in_line(call, partial(self._opened, holding))
 
-    def _opened(self, holding: Sequence[MessageId], answer: Future[Opened]) -> None:
+    def _stand_in_line(self, call: Callable[[Done[T]], None], done: Done[T]) -> None:
+        try:
+            self._parts["line"].run(call, done)
+        except Overloaded as error:
+            self._failed(error)
+
+    def _opened(self, holding: Sequence[MessageId], opened: Opened | PushdError) -> None:
         claim, self._claim = self._claim, None
-        error = failure(answer)
-        if isinstance(error, UnknownMailbox):
+        if isinstance(opened, UnknownMailbox):
             if claim is not None:
                 allowed = asyncio.ensure_future(self._parts["owners"].may_open(claim))
                 allowed.add_done_callback(partial(self._allowed, holding))
                 return
             # It was open and is gone: the store lost it. A new hello may make it anew.
-            error = StoreUnavailable()
-        if error is not None:
-            self._failed(error)
+            opened = StoreUnavailable()
+        if isinstance(opened, PushdError):
+            self._failed(opened)
             return
         now = time.time()
-        opened = answer.result()
         self._welcomed_at, self._history = now, 0
         self._run(
             self._session.opened(opened.tail, opened.unread, opened.gone, opened.overflow)
@@ -216,20 +230,17 @@ class Driver:
             self._failed(come_back_later("Too much waits for slow readers."))
             return
         call = partial(
-            self._parts["mailboxes"].read,
-            self.mailbox,
+            self._parts["mailboxes"].fetch,
+            self._session.mailbox,
             after=command.after,
             limit=command.limit,
         )
-        page = self._parts["line"].run(call)
-        page.add_done_callback(self._page)
+        self._stand_in_line(call, self._page)
 
-    def _page(self, answer: Future[Page]) -> None:
-        error = failure(answer)
-        if error is not None:
-            self._failed(error)
+    def _page(self, page: Page | PushdError) -> None:
+        if isinstance(page, PushdError):
+            self._failed(page)
             return
-        page = answer.result()
         self._run(
             self._session.page(
                 page.messages, page.complete, page.tail, page.unread, page.overflow

@@ -11,6 +11,7 @@ from msgspec import UNSET, Raw
 from starlette.types import Receive, Scope, Send
 
 from pushd.errors import BadRequest, Forbidden, UnknownMailbox
+from pushd.futures import awaited
 from pushd.identity.tokens import Token
 from pushd.mailbox.base import Page
 from pushd.owners import NO_MAILBOX
@@ -103,11 +104,11 @@ async def as_owner(parts: Parts, token: Token, call: Callable[[], Awaitable[T]])
 
 async def read_page(parts: Parts, mailbox: str, after: Cursor | None, limit: int) -> Page:
     """Read what follows a cursor, or all unread from the first where it does not hold."""
-    line, read = parts["line"], partial(parts["mailboxes"].read, mailbox, limit=limit)
+    line, read = parts["line"].run, partial(parts["mailboxes"].fetch, mailbox, limit=limit)
     start = START if after is None else after.id
-    page = await line.run(partial(read, after=start))
+    page: Page = await awaited(partial(line, partial(read, after=start)))
     if start != START and not _continues(after, page):
-        page = await line.run(partial(read, after=START))
+        page = await awaited(partial(line, partial(read, after=START)))
     return page
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pushd import admission, pulse
 from pushd.admission import WINDOW, Admission, Line
 from pushd.bounds import Bound
-from pushd.errors import Overloaded, StoreUnavailable
+from pushd.errors import Overloaded, PushdError, StoreUnavailable
+from pushd.futures import Done, awaited
 from pushd.mailbox.base import Mailboxes
 from pushd.pulse import Pulse
 from tests.contract.stores import until
@@ -101,42 +102,41 @@ class Store:
 
     def __init__(self) -> None:
         self.calls: list[int] = []
-        self.answers: list[Future[int]] = []
+        self._waiting: list[Done[int]] = []
 
-    def call(self, number: int) -> Future[int]:
+    def call(self, number: int, done: Done[int]) -> None:
         """Take a call."""
         self.calls.append(number)
-        self.answers.append(asyncio.get_running_loop().create_future())
-        return self.answers[-1]
+        self._waiting.append(done)
+
+    def answer(self, at: int, answer: int | PushdError) -> None:
+        """Answer the call that came at this place."""
+        self._waiting[at](answer)
 
 
-async def turns() -> None:
-    """Let the event loop do what is due, and what follows from that."""
-    for _ in range(3):
-        await asyncio.sleep(0)
+def stand(line: Line, store: Store, number: int) -> Future[int]:
+    """Stand in line for a call."""
+    return awaited(partial(line.run, partial(store.call, number)))
 
 
 async def test_so_many_are_asked_at_a_time_and_the_others_in_their_order() -> None:
     """Each answer lets the next one pass, also one that is an error."""
     store, bound = Store(), Bound("catchups", 100)
     line = Line(bound, at_once=2)
-    results = [line.run(partial(store.call, n)) for n in range(5)]
+    results = [stand(line, store, n) for n in range(5)]
     assert store.calls == [0, 1]
     assert bound.held == 5
-    store.answers[1].set_exception(StoreUnavailable())
+    store.answer(1, StoreUnavailable())
     with pytest.raises(StoreUnavailable):
         await results[1]
-    await turns()
     assert store.calls == [0, 1, 2]
     for number in (0, 2):
-        store.answers[number].set_result(number)
+        store.answer(number, number)
         assert await results[number] == number
-        await turns()
     assert store.calls == [0, 1, 2, 3, 4]
     for number in (3, 4):
-        store.answers[number].set_result(number)
+        store.answer(number, number)
         assert await results[number] == number
-    await turns()
     assert bound.held == 0
 
 
@@ -144,25 +144,40 @@ async def test_who_waits_no_more_holds_nobody_up() -> None:
     """One that was cancelled in the line, or while it was its turn."""
     store, bound = Store(), Bound("catchups", 100)
     line = Line(bound, at_once=1)
-    results = [line.run(partial(store.call, n)) for n in range(3)]
+    results = [stand(line, store, n) for n in range(3)]
     results[1].cancel()
     results[0].cancel()
-    await turns()
-    store.answers[1].set_result(1)
-    await turns()
-    store.answers[2].set_result(2)
+    for number in range(3):
+        store.answer(number, number)
     assert await results[2] == 2
+    assert bound.held == 0
+
+
+async def test_who_fails_on_its_answer_holds_nobody_up() -> None:
+    """The next has its turn before the one that was served is told."""
+    store, bound = Store(), Bound("catchups", 100)
+    line = Line(bound, at_once=1)
+
+    def failing(answer: int | PushdError) -> None:
+        raise ValueError("planted")
+
+    line.run(partial(store.call, 0), failing)
+    result = stand(line, store, 1)
+    with pytest.raises(ValueError, match="planted"):
+        store.answer(0, 0)
+    store.answer(1, 1)
+    assert await result == 1
 
 
 async def test_a_line_has_an_end() -> None:
     """One more is told to come back; when somebody is served there is room again."""
     store, bound = Store(), Bound("catchups", 2)
     line = Line(bound, at_once=1)
-    results = [line.run(partial(store.call, n)) for n in range(3)]
+    first, second = stand(line, store, 0), stand(line, store, 1)
     with pytest.raises(Overloaded):
-        await results[2]
-    store.answers[0].set_result(0)
-    await results[0]
-    await turns()
-    assert not line.run(partial(store.call, 3)).done()
+        stand(line, store, 2)
+    store.answer(0, 0)
+    await first
+    assert not stand(line, store, 3).done()
+    assert not second.done()
     assert bound.turned_away == 1

@@ -3,7 +3,7 @@
 import math
 import time
 from asyncio import Future, get_running_loop
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -11,7 +11,8 @@ import pytest
 
 from pushd.admission import Admission
 from pushd.bounds import COME_BACK, Bound
-from pushd.errors import Overloaded, PushdError, TooManySessions
+from pushd.errors import Overloaded, TooManySessions
+from pushd.futures import Done
 from pushd.hub import Hub
 from pushd.mailbox.base import Acknowledged, Entry, Opened, Page, Result, Tail, Verdicts
 from pushd.metrics import Metrics
@@ -108,9 +109,7 @@ class Tails:
         """Not asked by a hub."""
         raise AssertionError
 
-    def store(
-        self, entries: Sequence[Entry], done: Callable[[list[Result] | PushdError], None]
-    ) -> None:
+    def store(self, entries: Sequence[Entry], done: Done[list[Result]]) -> None:
         """Not asked by a hub."""
         raise AssertionError
 
@@ -136,6 +135,29 @@ class Tails:
         """Not asked by a hub."""
         raise AssertionError
 
+    def enter(
+        self,
+        mailbox: str,
+        done: Done[Opened],
+        *,
+        create: bool,
+        holding: Sequence[MessageId] = (),
+        device: str = "",
+        session: str = "",
+    ) -> None:
+        """Not asked by a hub."""
+        raise AssertionError
+
+    def fetch(
+        self, mailbox: str, done: Done[Page], *, after: MessageId, limit: int
+    ) -> None:
+        """Not asked by a hub."""
+        raise AssertionError
+
+    def hear(self, mailbox: str, done: Done[None]) -> None:
+        """Not asked by a hub."""
+        raise AssertionError
+
     def read(self, mailbox: str, *, after: MessageId, limit: int) -> Future[Page]:
         """Not asked by a hub."""
         raise AssertionError
@@ -155,7 +177,7 @@ class Tails:
         self,
         mailbox: str,
         what: Sequence[MessageId] | MessageId,
-        done: Callable[[Acknowledged | PushdError], None],
+        done: Done[Acknowledged],
         *,
         origin: str = "",
         count: bool = True,
