@@ -730,20 +730,24 @@ local function nothing_before(epoch)
   return true
 end
 
--- Remove what is left of an epoch, up to an id; also true if there is more to remove.
-local function remove_upto(epoch, seq)
-  if epoch > m_epoch or (epoch == m_epoch and seq > m_seq) then return 0, false end
+-- Remove what is left of an epoch, in front of a number; also true if there is more to
+-- remove. Both come as text: a sum makes them numbers, where `tonumber` would read a text
+-- twice; and no id is made of numbers, which takes a third of what a command does.
+local function remove_before(epoch, seq)
+  local before = epoch .. '-' .. seq
+  epoch, seq = epoch + 0, seq + 0
+  if epoch > m_epoch or (epoch == m_epoch and seq > m_seq + 1) then return 0, false end
   if m_odd == 0 and m_heavy == 0 and nothing_before(epoch) then
-    return call('XTRIM', m_stream, 'MINID', id_of(epoch, seq + 1)), false
+    return call('XTRIM', m_stream, 'MINID', before), false
   end
   local entries =
-    call('XRANGE', m_stream, id_of(epoch, 0), id_of(epoch, seq), 'COUNT', REMOVE)
+    call('XRANGE', m_stream, id_of(epoch, 0), '(' .. before, 'COUNT', REMOVE)
   return remove(entries), #entries == REMOVE
 end
 
 -- Say what was acked, and by whom: up to an id, or the ids from `first` to `last`.
 local function publish_ack(args, first, last, upto, origin)
-  local what = upto and 'upto\t' .. args[first] .. '-' .. args[last]
+  local what = upto and 'upto\t' .. id_of(args[first], args[last] - 1)
     or 'read\t' .. table.concat(args, ' ', first, last)
   call('SPUBLISH', m_key, what .. '\t' .. origin)
 end
@@ -762,16 +766,18 @@ end
 -- Remove messages and say so, where anybody is to hear it.
 -- Header: as accept.
 -- For each key: who acks; 1 if that is who alone hears the channel at the caller, more by 2
--- to count the unread; 0 and epoch and seq up to which, or how many ids and those.
--- Answers, three numbers: DONE, MORE if there is more to remove, or QUIET if it was said to
--- nobody, for nobody but who acks hears it; removed; unread, -1 if not counted. They are not
--- an array of their own: that is as dear as the removal.
+-- to count the unread; 0 and an epoch and the first seq of it that stays, or how many ids and
+-- those.
+-- Answers: how many were removed, if it was said to nobody, for nobody but who acks hears it,
+-- and they were not to be counted. That is what most answers are, and more than a number is
+-- dear. Else {DONE, MORE if there is more to remove, or QUIET if it was said to nobody;
+-- removed; unread, -1 if not counted}.
 local function acknowledge(keys, args)
   begin_with(keys)
   limit(args)
   local hearing, replies, n = hearers(keys), {}, 4
   for i, key in ipairs(keys) do
-    -- Compared as text, and made numbers by a sum: `tonumber` reads a text twice.
+    -- Compared as text.
     local origin, how, count = args[n], args[n + 1], args[n + 2]
     local alone, upto = how == '1' or how == '3', count == '0'
     local last = n + 2 + (upto and 2 or count)
@@ -781,7 +787,7 @@ local function acknowledge(keys, args)
       local more = false
       outcome = DONE
       if upto then
-        removed, more = remove_upto(args[last - 1] + 0, args[last] + 0)
+        removed, more = remove_before(args[last - 1], args[last])
       else
         removed = remove_ids(args, n + 3, last)
       end
@@ -797,7 +803,7 @@ local function acknowledge(keys, args)
       if how == '2' or how == '3' then unread = call('XLEN', m_stream) end
       save()
     end
-    replies[3 * i - 2], replies[3 * i - 1], replies[3 * i] = outcome, removed, unread
+    replies[i] = outcome == QUIET and unread < 0 and removed or {outcome, removed, unread}
     n = last + 1
   end
   return replies

@@ -310,7 +310,7 @@ class RedisMailboxes:
         how = alone + 2 * count
         args: list[Argument]
         if isinstance(what, MessageId):
-            args = [origin, how, 0, what.epoch, what.seq]
+            args = [origin, how, 0, what.epoch, what.seq + 1]
         else:
             args = [origin, how, len(what), *map(str, what)]
         answered = partial(self._removed, mailbox, what, done, origin, count, removed)
@@ -324,13 +324,14 @@ class RedisMailboxes:
         origin: str,
         count: bool,
         removed: int,
-        answer: list[int] | PushdError,
+        answers: list[Any] | PushdError,
     ) -> None:
         """Count what was removed, and go on where one call did not remove it all."""
-        if isinstance(answer, PushdError):
-            done(answer)
+        if isinstance(answers, PushdError):
+            done(answers)
             return
-        outcome, more, unread = answer
+        [answer] = answers
+        outcome, more, unread = (QUIET, answer, -1) if isinstance(answer, int) else answer
         if outcome == QUIET:
             if not self._subscriber.alone(mailbox, origin):
                 # Another came meanwhile, and may have found what is gone now.

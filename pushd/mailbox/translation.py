@@ -43,7 +43,8 @@ MORE = 6
 DONE = 7
 """Answer of `acknowledge`, in front of what it removed: there is no more."""
 QUIET = 11
-"""The same, but it was not published: only who acks was known to hear it."""
+"""The same, but it was not published: only who acks was known to hear it. An answer that is
+a number means this too."""
 STALE = 9
 """Answer of `accept`: find out who the names in the mailbox's policy are."""
 
