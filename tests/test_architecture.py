@@ -13,7 +13,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"protocol"}),
     frozenset({"identity"}),
-    frozenset({"bounds", "futures"}),
+    frozenset({"bounds", "futures", "incidents"}),
     frozenset({"allowance", "mailbox", "metrics", "resolvers"}),
     frozenset({"admission", "names", "rates"}),
     frozenset({"owners", "policies", "rules"}),

@@ -180,7 +180,8 @@ class Mailboxes(Protocol):
     def store(self, entries: Sequence[Entry], done: Done[list[Result]]) -> None:
         """Do as `accept`, for who has no use for a future; at least one entry.
 
-        `done` is called once, after this returned, with what the future would be told.
+        `done` is called once, after this returned, with what the future would be told;
+        if it raises, it is called once more, with that as our bug.
         """
 
     def open(

@@ -356,7 +356,7 @@ class _Gathered:
             self._answers[at] = answer
         self._missing -= len(places)
         if self._missing == 0:
-            self._done(self._answers)
+            tell(self._done, self._answers)
 
 
 def _home_in(owners: Sequence[Node | None], node: Node) -> str:

@@ -29,6 +29,7 @@ import hiredis
 
 from pushd.bounds import STORE_CALLS, Bound, come_back_later
 from pushd.errors import PushdError, StoreUnavailable
+from pushd.incidents import Incident, incident
 from pushd.mailbox.connection import Argument, Connection, Reply, pack
 from pushd.mailbox.link import Link
 
@@ -51,8 +52,6 @@ ELSEWHERE = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN")
 """Errors by which a Cluster's primary says that it did nothing."""
 
 flatten = chain.from_iterable
-
-_FAILED = "a caller of the store failed on its answer"
 
 T = TypeVar("T")
 Done = Callable[[list[Any] | PushdError], None]
@@ -114,8 +113,8 @@ class Batch:
             end = start + len(keys) * each
             try:
                 done(reply[start:end])
-            except Exception:  # a caller's bug is not the others'
-                log.exception(_FAILED)
+            except Exception as error:  # a caller's bug is not the others'
+                tell(done, incident(error))
             start = end
 
     def fail(self, error: PushdError) -> None:
@@ -125,11 +124,16 @@ class Batch:
 
 
 def tell(done: Done, answer: list[Any] | PushdError) -> None:
-    """Answer one caller; what that raises must not cost the others their answers."""
+    """Answer one caller; what that raises must not cost the others their answers.
+
+    It is told of its own bug too, once, for somebody waits behind it.
+    """
     try:
         done(answer)
-    except Exception:
-        log.exception(_FAILED)
+    except Exception as error:
+        bug = incident(error)
+        if not isinstance(answer, Incident):
+            tell(done, bug)
 
 
 Redirect = Callable[[Batch, hiredis.ReplyError], None]
@@ -198,8 +202,8 @@ class Coalescer:
             function: Its name in the library.
             keys: One for each mailbox, at least one; to be left as they are.
             args: The runs of arguments, one after the other, without the header; likewise.
-            done: Called once: with the answers, `StoreUnavailable` or `Overloaded`. Not
-                before this method has returned.
+            done: Called once: with the answers, `StoreUnavailable` or `Overloaded`; if it
+                raises, once more with `Incident`. Not before this method has returned.
             size: Bytes of the arguments, where they are large.
             slot: The slot of all these mailboxes, in a Cluster.
         """

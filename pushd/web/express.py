@@ -14,12 +14,13 @@ from typing import Any, Protocol
 
 from pushd.errors import PushdError
 from pushd.identity.tokens import Token
+from pushd.incidents import incident
 from pushd.web.addresses import forwarded_in
 from pushd.web.cors import ANY, Headers
 from pushd.web.deliver import accept
 from pushd.web.exchange import JSON, Answer, verify_bearer
 from pushd.web.parts import Parts
-from pushd.web.problems import incident, refusal
+from pushd.web.problems import refusal
 
 PATH = b"/v1/deliveries"
 MAX_BODY = 64 * 1024

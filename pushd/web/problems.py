@@ -1,14 +1,10 @@
 """Errors as peers see them over HTTP: problem documents (RFC 9457), each with its code.
 
 Whatever an endpoint raises ends here. An error of the table is told as it is; anything
-else is our bug, of which the peer learns an incident number and the log the place. The
-log gets no message of the exception, because that may quote what a peer sent.
+else is our bug, of which the peer learns an incident number and the log the place.
 """
 
-import logging
-import secrets
 import time
-import traceback
 from collections.abc import Mapping
 
 from msgspec import UNSET, Struct, UnsetType
@@ -19,19 +15,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pushd.errors import (
     BadRequest,
     Forbidden,
-    Internal,
     MethodNotAllowed,
     NotFound,
     Overloaded,
     PushdError,
     Unauthorized,
 )
+from pushd.incidents import incident
 from pushd.protocol.messages import encode
 from pushd.rates import Limited
 from pushd.web.exchange import NO_STORE, Answer, answer, parts_of
 from pushd.web.ratelimit import rate_headers
-
-log = logging.getLogger(__name__)
 
 MEDIA_TYPE = b"application/problem+json"
 
@@ -151,29 +145,6 @@ def document(error: PushdError, *, now: float) -> Document:
         now=int(now) if isinstance(error, Unauthorized) else UNSET,
         incident=getattr(error, "incident", UNSET),
     )
-
-
-class Incident(Internal):
-    """Our bug, and the number under which the log knows where it happened."""
-
-    def __init__(self, incident: str) -> None:
-        super().__init__(f"Something went wrong here; its number is {incident}.")
-        self.incident = incident
-
-
-def incident(error: BaseException) -> Incident:
-    """Give our bug a number, and write down where it happened."""
-    bug = Incident(secrets.token_hex(8))
-    frames = traceback.extract_tb(error.__traceback__)
-    log.error(
-        "incident",
-        extra={
-            "incident": bug.incident,
-            "error": type(error).__name__,
-            "at": " > ".join(f"{f.filename}:{f.lineno} {f.name}" for f in frames[-8:]),
-        },
-    )
-    return bug
 
 
 def _allow(headers: Mapping[str, str]) -> bytes:

@@ -16,9 +16,10 @@ from typing import Any, cast
 from msgspec import UNSET, UnsetType
 
 from pushd.bounds import come_back_later
-from pushd.errors import BadRequest, Internal, Overloaded, PushdError, Unauthorized
+from pushd.errors import BadRequest, Overloaded, PushdError, Unauthorized
 from pushd.identity.authenticator import Scope
 from pushd.identity.tokens import Token
+from pushd.incidents import incident
 from pushd.mailbox.base import Acknowledged
 from pushd.protocol.commands import (
     Accept,
@@ -353,7 +354,7 @@ class Stream(WebSocket, Driver):
         if isinstance(outcomes, list):
             outcome = outcomes[0]
         else:
-            outcome = outcomes if isinstance(outcomes, PushdError) else Internal()
+            outcome = outcomes if isinstance(outcomes, PushdError) else incident(outcomes)
         self._run(self._session.delivered(ref, outcome))
 
     def _do_probe(self, command: Probe) -> None:

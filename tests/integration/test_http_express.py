@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from pushd.mailbox import redis
 from pushd.web import express
 from pushd.web.cors import Headers
 from pushd.web.express import Express, _PlainHeads
@@ -203,6 +204,23 @@ def test_a_head_is_no_older_than_the_time_in_it() -> None:
     assert b"15:00:00" in heads.of(202, early)
     assert heads.of(202, early) is heads.of(202, early)
     assert b"15:00:01" in heads.of(202, late)
+
+
+def test_a_bug_in_what_the_store_is_answered_by_is_told_as_one(
+    ways: Ways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is called with the store's answer may fail on it; the sender is answered."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(redis, "result_of", broken)
+    answer = ways.post(ways.alice.token("deliver", ways.bob.did), body_of(ways))
+    _, _, said = parsed(answer)
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert said["code"] == "internal"
+    assert said["incident"] in said["detail"]
+    assert b"secret" not in answer
 
 
 def test_a_bug_on_the_short_way_is_told_as_one(

@@ -10,6 +10,7 @@ import hiredis
 import pytest
 
 from pushd.errors import Overloaded, PushdError, StoreUnavailable
+from pushd.incidents import Incident
 from pushd.mailbox import coalesce
 from pushd.mailbox.address import Address, StoreUrl
 from pushd.mailbox.coalesce import BATCH, FLIGHT, Coalescer
@@ -210,9 +211,11 @@ async def test_large_calls_make_room_when_they_leave(
 async def test_a_failing_caller_costs_nobody_an_answer(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What one caller raises is logged, and the connection stays."""
+    """What it raises is logged, and it is told, once; the connection stays."""
+    told: list[Any] = []
 
     def fail(answer: object) -> None:
+        told.append(answer)
         raise RuntimeError("planted")
 
     world.coalescer.call("plain", ["a"], ["arg-a"], fail)
@@ -220,7 +223,10 @@ async def test_a_failing_caller_costs_nobody_an_answer(
     await world.store.next()
     world.store.answer("1", "2")
     assert await other == [b"2"]
-    assert "planted" in caplog.text
+    assert [[b"1"], Incident] == [told[0], type(told[1])]
+    assert len(told) == 2
+    assert [told[1].incident] == [r.__dict__["incident"] for r in caplog.records[:1]]
+    assert [r.__dict__["error"] for r in caplog.records] == ["RuntimeError"] * 2
     assert world.store.connections == 1
 
 

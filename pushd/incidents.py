@@ -1,0 +1,35 @@
+"""Our own bugs: each has a number, under which the log knows where it happened.
+
+The log gets no message of the exception, because that may quote what a peer sent.
+"""
+
+import logging
+import secrets
+import traceback
+
+from pushd.errors import Internal
+
+log = logging.getLogger(__name__)
+
+
+class Incident(Internal):
+    """Our bug, and the number under which the log knows where it happened."""
+
+    def __init__(self, incident: str) -> None:
+        super().__init__(f"Something went wrong here; its number is {incident}.")
+        self.incident = incident
+
+
+def incident(error: BaseException) -> Incident:
+    """Give our bug a number, and write down where it happened."""
+    bug = Incident(secrets.token_hex(8))
+    frames = traceback.extract_tb(error.__traceback__)
+    log.error(
+        "incident",
+        extra={
+            "incident": bug.incident,
+            "error": type(error).__name__,
+            "at": " > ".join(f"{f.filename}:{f.lineno} {f.name}" for f in frames[-8:]),
+        },
+    )
+    return bug
