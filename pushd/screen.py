@@ -106,7 +106,7 @@ class Screen:
     def show_error(self, message: Received, error: Exception) -> None:
         """Tell that a message cannot be shown."""
         sentence = f"Message {message.id} of {message.sender} stays unread: {error}"
-        self._say(printable(sentence))
+        self._say(sentence)
 
     # --- the connection --------------------------------------------------------------
 
@@ -131,7 +131,7 @@ class Screen:
             self._bar.update(self._task, total=status.received)
 
     def _say(self, sentence: str) -> None:
-        self._err.print(Text(sentence, style="dim"), soft_wrap=True)
+        self._err.print(Text(printable(sentence), style="dim"), soft_wrap=True)
 
     def _begin_bar(self, unread: int) -> None:
         console = self._out if self._out.is_terminal else self._err

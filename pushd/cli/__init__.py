@@ -17,6 +17,7 @@ from pushd.client import (
     Unreachable,
 )
 from pushd.errors import ConfigurationError, PushdError, Unproven
+from pushd.logs import printable
 
 app = typer.Typer(
     name="pushdctl",
@@ -58,15 +59,18 @@ app.add_typer(policy_commands, rich_help_panel="Messages")
 
 
 def main() -> None:
-    """Run `pushdctl`; what cannot be is said in one sentence, never as a traceback."""
+    """Run `pushdctl`; what cannot be is said in one sentence, never as a traceback.
+
+    The sentence may be a server's, and that may be anybody's.
+    """
     try:
         app()
     except ConfigurationError as error:
         _fail(str(error), status=2)
     except PushdError as error:
-        _fail(f"{error.detail} ({error.code})", status=1)
+        _fail(printable(f"{error.detail} ({error.code})"), status=1)
     except _FAILURES as error:
-        _fail(str(error), status=1)
+        _fail(printable(str(error)), status=1)
 
 
 _FAILURES = (

@@ -22,6 +22,7 @@ from pushd.cli.options import (
 from pushd.errors import ConfigurationError
 from pushd.identity.names import is_name
 from pushd.keyfiles import is_file, read_contact, read_key
+from pushd.logs import printable
 
 
 def send(
@@ -101,7 +102,7 @@ def send(
             raise ConfigurationError("There is nothing to send: give a text.")
         recipient = talk.recipient(to, to_key, account)
         client = talk.client(sender, account, give_up_after=give_up_after)
-        typer.echo(asyncio.run(talk.send_message(client, recipient, message)))
+        typer.echo(printable(asyncio.run(talk.send_message(client, recipient, message))))
         return
     if is_name(to) and not is_file(to):
         raise ConfigurationError(
@@ -119,7 +120,7 @@ def send(
         server=account.servers[0],
         give_up_after=give_up_after,
     )
-    typer.echo(asyncio.run(sending))
+    typer.echo(printable(asyncio.run(sending)))
 
 
 def listen(

@@ -45,12 +45,14 @@ def token(
     )
 
 
-def server(cache_bytes: int = 1 << 20, dedup: int = 86400) -> Authenticator:
+def server(
+    cache_bytes: int = 1 << 20, dedup: int = 86400, receive: int = 86400
+) -> Authenticator:
     """Make an authenticator with the usual lifetimes."""
     return Authenticator(
         SERVER,
         deliver_lifetime=3600,
-        receive_lifetime=86400,
+        receive_lifetime=receive,
         dedup=dedup,
         cache_bytes=cache_bytes,
     )
@@ -123,6 +125,14 @@ def test_lifetimes(scope: str, asked: Scope, lifetime: int) -> None:
     assert known.expires - known.issued_at == lifetime
     with pytest.raises(Unauthorized, match="lives at most"):
         server().authenticate(token(scope, lifetime=lifetime + 1), asked, now=NOW)
+
+
+def test_the_shorter_lifetime_may_be_that_of_the_other_scope() -> None:
+    """An operator may allow less to receive than to deliver."""
+    brief = server(receive=60)
+    brief.authenticate(token("deliver receive", lifetime=60), "deliver", now=NOW)
+    with pytest.raises(Unauthorized, match="receive lives at most 60"):
+        brief.authenticate(token("deliver receive", lifetime=61), "deliver", now=NOW)
 
 
 def test_a_token_with_a_digest_ends_before_it_is_forgotten() -> None:
