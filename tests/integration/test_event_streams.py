@@ -102,6 +102,17 @@ async def test_the_answer_is_for_no_cache_and_for_every_page(
         assert answer.headers["access-control-allow-origin"] == "*"
 
 
+async def test_who_asks_for_another_protocol_too_gets_events(
+    http: httpx2.AsyncClient, bob: Person
+) -> None:
+    """RFC 9110 section 7.8: an upgrade may be ignored."""
+    h2c = {"Connection": "Upgrade", "Upgrade": "h2c"}
+    async with http.stream(
+        "GET", "/v1/stream", headers={**bob.receive(), **EVENTS, **h2c}
+    ) as answer:
+        assert answer.headers["content-type"] == "text/event-stream"
+
+
 async def test_whoever_comes_back_goes_on_from_the_last_event(
     http: httpx2.AsyncClient, alice: Person, bob: Person
 ) -> None:

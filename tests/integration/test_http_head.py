@@ -8,8 +8,9 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from pushd.web import http
-from pushd.web.http import MAX_HEAD, Http
+from pushd.web import limits
+from pushd.web.http import Http
+from pushd.web.limits import MAX_HEAD
 
 BEGINNING = b"POST / HTTP/1.1\r\nhost: push.example\r\n"
 
@@ -106,7 +107,7 @@ async def test_a_head_that_does_not_come_is_not_waited_for(
     client: Client, monkeypatch: pytest.MonkeyPatch, beginning: bytes
 ) -> None:
     """A connection on which a head begins and does not end in time is closed."""
-    monkeypatch.setattr(http, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(limits, "HEAD_SECONDS", 0.1)
     client.writer.write(BEGINNING + b"content-length: 0\r\n\r\n" + beginning)
     await client.answer()
 
@@ -115,7 +116,7 @@ async def test_a_head_that_does_not_come_is_not_waited_for(
 
 async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection on which nothing comes at all is not kept."""
-    monkeypatch.setattr(http, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(limits, "HEAD_SECONDS", 0.1)
     async with connected() as client:
         assert await client.reader.read() == b""
 

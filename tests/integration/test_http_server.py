@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from pushd.web import http as http_connection
+from pushd.web import limits
 from pushd.web.wellknown import FEATURES
 from tests.harness import Person, RunningServer, exchange, serving
 from tests.talking import listening
@@ -90,7 +90,7 @@ async def test_a_body_that_does_not_come_holds_no_connection(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half a body and silence: the connection is cut."""
-    monkeypatch.setattr(http_connection, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
     alice = Person(server.url)
     token = alice.token("deliver", alice.did).encode()
     request = (
@@ -105,7 +105,7 @@ async def test_a_stream_is_no_body_that_does_not_come(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once upgraded, a connection may be silent as long as the stream allows."""
-    monkeypatch.setattr(http_connection, "BODY_SECONDS", 0)
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0)
     async with listening(Person(server.url), server.url) as stream:
         await stream.next("caught_up")
 
