@@ -17,8 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from bench.growth import entry, mailboxes_of
 from bench.load import LoadFailed
+from bench.rigs import entry, mailboxes_of
 from bench.servers import Serving, serving
 from bench.talk import Person, Talk
 from bench.wire import NUMBER, PAYLOAD, post

@@ -21,10 +21,10 @@ import msgspec
 from msgspec import Struct
 
 from bench import counting, growth, load, pace, report
-from bench.growth import Bench, Cost
 from bench.load import LoadFailed
 from bench.pace import Figures
 from bench.processes import Unavailable, cores, on_core
+from bench.rigs import Bench, Cost
 from bench.scenarios import WIDTH, check
 
 BASELINE = Path(__file__).with_name("baseline.json")

@@ -9,13 +9,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench import growth, guard, plots, report, soak
+from bench import axes, growth, guard, plots, report, rigs, soak
 from bench.guard import Baseline, judge
 from bench.load import build
 from bench.servers import serving
 from bench.soak import MIB, Sample, Soaked
 
-TINY = growth.Plan(
+TINY = rigs.Plan(
     rounds=1,
     seconds=0.4,
     warmup=0.1,
@@ -43,8 +43,8 @@ needs_compiler = pytest.mark.skipif(
 def test_every_axis_is_measured_and_drawn(tmp_path: Path) -> None:
     """Each step of each axis has all its figures, and the plots are what SVG is."""
     said: list[str] = []
-    runs = growth.measure(TINY, list(growth.AXES), said.append)
-    for name, axis in growth.AXES.items():
+    runs = growth.measure(TINY, list(axes.AXES), said.append)
+    for name, axis in axes.AXES.items():
         lines = growth.table(runs, name).splitlines()
         assert len(lines) == 2 + (1 if name in {"heavy", "workers", "socket"} else 2)
         assert all(cell.strip() for cell in lines[-1].split("|")[1:-1]), lines
@@ -127,7 +127,7 @@ def test_growth_is_seen() -> None:
 def test_every_figure_is_guarded(tmp_path: Path) -> None:
     """Both ways of measuring give what the committed baseline has."""
     plan = TINY._replace(rounds=1)
-    bench = growth.Bench(plan, tmp_path, build(tmp_path), lambda sentence: None)
+    bench = rigs.Bench(plan, tmp_path, build(tmp_path), lambda sentence: None)
     figures = guard.measure(2, bench)
     assert guard.FIGURES.keys() <= figures.keys()
     assert all(figures[name] > 0 for name in guard.FIGURES)
