@@ -29,6 +29,7 @@ from pushd.protocol.messages import DIGEST_ONLY
 from pushd.protocol.session import Terms
 from pushd.pulse import Pulse
 from pushd.rates import Rates
+from pushd.recipients import Recipients
 from pushd.resolvers.compose import make_directory
 from pushd.resolvers.fetch import Fetcher
 from pushd.rules import Rules
@@ -224,7 +225,7 @@ async def _start(settings: Settings, url: str, stack: AsyncExitStack) -> Parts:
         bounds=bounds,
         deliveries=Deliveries(
             mailboxes,
-            names=names,
+            recipients=Recipients(names),
             owners=owners,
             policies=policies,
             rules=Rules(max_payload=settings.max_payload, max_ttl=settings.max_ttl),

@@ -31,11 +31,11 @@ from pushd.identity.names import is_name
 from pushd.identity.tokens import Token
 from pushd.mailbox.base import Entry, Mailboxes, Result, Stale
 from pushd.metrics import Metrics
-from pushd.names import Names
 from pushd.owners import Owners
 from pushd.policies import Policies
 from pushd.protocol.messages import Accepted, Delivery
 from pushd.rates import Rates, Standing
+from pushd.recipients import Found, Recipients, app_of
 from pushd.rules import Rules
 
 T = TypeVar("T")
@@ -45,8 +45,6 @@ Outcome = Accepted | PushdError
 """What became of one delivery."""
 Done = Callable[[list[Outcome] | Exception], None]
 """Hears what became of deliveries, in order; or why nothing did, of all of them."""
-Found = Mapping[str, str | PushdError]
-"""Whose the names are that were not in memory: a DID, or why nobody's."""
 
 _NONE: Found = {}
 _ACCEPTED = {Accepted}
@@ -93,7 +91,7 @@ class Deliveries:
 
     Args:
         mailboxes: Where accepted deliveries are stored.
-        names: Finds recipients by name.
+        recipients: Knows whose mailbox a name is.
         owners: Knows which mailboxes a delivery may open.
         policies: Looks up the names in a recipient's policy.
         rules: What a delivery must be.
@@ -108,7 +106,7 @@ class Deliveries:
         self,
         mailboxes: Mailboxes,
         *,
-        names: Names,
+        recipients: Recipients,
         owners: Owners,
         policies: Policies,
         rules: Rules,
@@ -119,7 +117,7 @@ class Deliveries:
         require_digest: bool = False,
     ) -> None:
         self._mailboxes = mailboxes
-        self._names = names
+        self._recipients = recipients
         self._owners = owners
         self._policies = policies
         self._rules = rules
@@ -166,7 +164,7 @@ class Deliveries:
             done(Unauthorized(_NO_DIGEST))
             return
         if token.app is not None:  # else all its recipients are DIDs
-            unknown = self._not_in_memory(token, deliveries)
+            unknown = self._recipients.unknown(token, deliveries)
             if unknown:
                 finding = self._find_first(token, deliveries, done, body_key, unknown)
                 self._start(finding)
@@ -212,11 +210,25 @@ class Deliveries:
         if token.app is None or not is_name(to):
             mailbox = validate_did(to)
         else:
-            mailbox = self._known(token, to, found)
+            mailbox = self._recipients.mailbox(token, to, found)
         entry = self._rules.entry(token, delivery, mailbox, key)
         if self._rates is not None:
             self._rates.deliver(token.did, mailbox)
         return entry
+
+    async def _find_first(
+        self,
+        token: Token,
+        deliveries: Sequence[Delivery | PushdError],
+        done: Done,
+        body_key: str | None,
+        names: Iterable[str],
+    ) -> None:
+        try:
+            found = await self._recipients.find(token, names)
+            self._take(token, deliveries, done, body_key, found)
+        except Exception as error:  # whatever it is, somebody waits for an answer
+            done(error)
 
     # --- admission -----------------------------------------------------------------------
 
@@ -235,60 +247,6 @@ class Deliveries:
     def standing(self, token: Token) -> Standing | None:
         """Tell how a sender stands with its limit; None: there is none."""
         return None if self._rates is None else self._rates.sender(token.did)
-
-    # --- recipients ------------------------------------------------------------------
-
-    def _known(self, token: Token, name: str, found: Found) -> str:
-        """Return whose a name is.
-
-        Raises:
-            BadRequest: If it is no name.
-            UnknownMailbox: If it is nobody's.
-            ResolverUnavailable, RateLimited: If nobody found out whose it is.
-        """
-        known = found.get(name) or self._names.mailbox(name, _app(token))
-        if known is None:  # it was in memory a moment ago
-            raise ResolverUnavailable
-        if isinstance(known, PushdError):
-            raise known
-        return known
-
-    def _not_in_memory(
-        self, token: Token, deliveries: Iterable[Delivery | PushdError]
-    ) -> set[str]:
-        """Return the names of which nobody knows yet whose they are."""
-        names = {
-            delivery.to
-            for delivery in deliveries
-            if isinstance(delivery, Delivery) and is_name(delivery.to)
-        }
-        return {name for name in names & token.to if self._is_unknown(token, name)}
-
-    def _is_unknown(self, token: Token, name: str) -> bool:
-        try:
-            return self._names.mailbox(name, _app(token)) is None
-        except PushdError:
-            return False  # no name, or known to be nobody's
-
-    async def _find_first(
-        self,
-        token: Token,
-        deliveries: Sequence[Delivery | PushdError],
-        done: Done,
-        body_key: str | None,
-        names: Iterable[str],
-    ) -> None:
-        try:
-            found = await _each(names, partial(self._find, token))
-            self._take(token, deliveries, done, body_key, found)
-        except Exception as error:  # whatever it is, somebody waits for an answer
-            done(error)
-
-    async def _find(self, token: Token, name: str) -> str | PushdError:
-        try:
-            return await self._names.find(name, _app(token), asker=token.did)
-        except PushdError as error:
-            return error
 
     # --- what the store says ---------------------------------------------------------
 
@@ -341,22 +299,14 @@ class Deliveries:
         self, token: Token, name: str, mailbox: str, result: Result
     ) -> PushdError | None:
         """Make a mailbox ready, or return why it is not."""
-        if not isinstance(result, Stale):
-            return await self._open(token, name, mailbox)
+        app = app_of(token)
         try:
-            await self._policies.refresh(mailbox)
-        except PushdError as error:
-            return error
-        return None
-
-    async def _open(self, token: Token, name: str, mailbox: str) -> PushdError | None:
-        """Open a mailbox, or return why it stays closed."""
-        try:
-            if not await self._owners.may_be_given(
-                mailbox, name, _app(token), asker=token.did
-            ):
+            if isinstance(result, Stale):
+                await self._policies.refresh(mailbox)
+            elif await self._owners.may_be_given(mailbox, name, app, asker=token.did):
+                await self._mailboxes.open(mailbox, create=True)
+            else:
                 return UnknownMailbox()
-            await self._mailboxes.open(mailbox, create=True)
         except PushdError as error:
             return error
         return None
@@ -407,11 +357,6 @@ def _hide(results: Sequence[Result]) -> list[Result]:
     return [
         UnknownMailbox() if isinstance(result, Forbidden) else result for result in results
     ]
-
-
-def _app(token: Token) -> str:
-    """Return the app of names; a token with a name in `to` has one."""
-    return token.app or ""
 
 
 async def _each(keys: Iterable[K], ask: Callable[[K], Awaitable[T]]) -> dict[K, T]:

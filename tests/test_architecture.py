@@ -16,7 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"bounds", "futures", "incidents"}),
     frozenset({"allowance", "mailbox", "metrics", "resolvers"}),
     frozenset({"admission", "names", "rates"}),
-    frozenset({"owners", "policies", "rules"}),
+    frozenset({"owners", "policies", "recipients", "rules"}),
     frozenset({"delivery", "hub", "pulse"}),
     frozenset({"web"}),
     frozenset({"settings", "ports", "logs", "keyfiles"}),

@@ -31,6 +31,7 @@ from pushd.owners import Openings, Owners
 from pushd.policies import Policies
 from pushd.protocol.messages import Accepted, Delivery
 from pushd.rates import Rates
+from pushd.recipients import Recipients
 from pushd.rules import Rules
 from tests.unit.fake_directory import APP, SERVER, FakeDirectory, names_of
 
@@ -95,10 +96,10 @@ class Door:
         self.metrics = Metrics()
         self.directory = FakeDirectory()
         self.directory.know(BOBS_NAME, BOB)
-        names = names_of(self.directory, lookups=lookups)
+        self.names = names = names_of(self.directory, lookups=lookups)
         self.deliveries = Deliveries(
             cast(Mailboxes, self.shelf),
-            names=names,
+            recipients=Recipients(names),
             owners=Owners(openings, listed, names),
             policies=Policies(cast(Mailboxes, self.shelf), names),
             rules=Rules(max_payload=10, max_ttl=MAX_TTL),
@@ -417,7 +418,7 @@ async def test_a_did_opens_no_mailbox(door: Door) -> None:
 
 async def test_documents_that_cannot_be_read_leave_it_open(door: Door) -> None:
     """503 while nobody can tell whether the mailbox may be opened; a retry will know."""
-    await door.deliveries._names.find(BOBS_NAME, APP, asker=ALICE)
+    await door.names.find(BOBS_NAME, APP, asker=ALICE)
     door.directory.down = True
     answer = door.deliveries.accept(by_name(), [Delivery(BOBS_NAME, "hi")])
     (await door.stored()).set_result([UnknownMailbox()])

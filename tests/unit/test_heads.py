@@ -23,6 +23,7 @@ from pushd.owners import Owners
 from pushd.policies import Policies
 from pushd.protocol.messages import Accepted
 from pushd.rates import Rates
+from pushd.recipients import Recipients
 from pushd.rules import Rules
 from pushd.settings import Settings
 from pushd.web.addresses import Addresses
@@ -166,7 +167,7 @@ def parts_for(shelf: Shelf) -> dict[str, Any]:
     rates = Rates(cast(Any, shelf), sender=0, mailbox=0, address=0, metrics=metrics)
     deliveries = Deliveries(
         mailboxes,
-        names=names,
+        recipients=Recipients(names),
         owners=Owners("open", (), names),
         policies=Policies(mailboxes, names),
         rules=Rules(max_payload=100, max_ttl=1000),
