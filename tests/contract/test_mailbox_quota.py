@@ -222,6 +222,25 @@ async def test_the_owner_learns_what_was_refused(
     assert [Overflow(refused=1, since=found.since)] == told
 
 
+async def test_who_listens_is_told_again_after_a_minute(
+    small: RedisMailboxes, server: Server, ear: Ear, bob: str
+) -> None:
+    """While it goes on, at most once in that time; the count is that of all refusals."""
+    await small.subscribe(bob)
+    await fill(small, bob)
+    assert await refused(small, bob)
+    with server.client() as client:
+        for passed in (50, 11):
+            client.hincrby(f"pushd:{{{bob}}}:o", "said", -passed)
+            assert await refused(small, bob)
+    found = await overflow(small, bob)
+    assert found is not None
+    await small.acknowledge(bob, await unread(small, bob), origin="end")
+    await until(lambda: "acknowledged" in ear.what())
+    told = [heard.details for heard in ear.heard if heard.what == "overflowed"]
+    assert [Overflow(refused, found.since) for refused in (1, 3)] == told
+
+
 async def test_it_is_forgotten_once_told_and_accepting(
     small: RedisMailboxes, bob: str
 ) -> None:

@@ -94,7 +94,7 @@ async def test_the_answer_is_for_no_cache_and_for_every_page(
 ) -> None:
     """Its head says what it is, that nothing may keep it, and that pages may read it."""
     async with http.stream(
-        "GET", "/v1/stream", headers={**bob.receive(), **EVENTS}
+        "GET", "/v1/stream", headers={**bob.receive(), "Accept": "Text/Event-Stream;q=1"}
     ) as answer:
         assert answer.headers["content-type"] == "text/event-stream"
         assert answer.headers["cache-control"] == "no-store"
