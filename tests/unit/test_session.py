@@ -211,6 +211,7 @@ def test_a_token_that_ends_is_announced_and_then_closes() -> None:
     session = live()
     commands = session.tick(NOW + 3541, NOW + 3541, 0)
     assert Expiring(at=int(NOW) + 3600) in frames(commands)
+    assert session.deadline > NOW + 3541  # else it would be looked at all the time
     commands = session.tick(NOW + 3600, NOW + 3600, 0)
     assert commands[-1] == Close(CloseCode.UNAUTHORIZED, "token_expired")
 

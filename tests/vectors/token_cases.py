@@ -163,6 +163,13 @@ def malformed() -> Iterator[tuple[str, str]]:
     yield "signature-empty", f"{header}.{claims}."
     yield "signature-of-63-bytes", f"{header}.{claims}.{segment(bytes(63))}"
     yield "signature-of-zeros", f"{header}.{claims}.{segment(bytes(64))}"
+    for name, key in (("es256k", ALICE), ("es256", ALICE_P256)):
+        message, _, text = token(deliver(key), key).rpartition(".")
+        both = urlsafe_b64decode(text + "==")
+        yield (
+            f"{name}-s-of-33-bytes",
+            f"{message}.{segment(both[:32] + bytes(1) + both[32:])}",
+        )
     yield "signature-changed", f"{header}.{claims}.{flip(signature)}"
     yield "signature-in-der", f"{header}.{claims}.{segment(der(good.rpartition('.')[0]))}"
     order = ORDERS[Algorithm.ES256K].to_bytes(32)
