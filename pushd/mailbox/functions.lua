@@ -768,10 +768,10 @@ end
 -- For each key: who acks; 1 if that is who alone hears the channel at the caller, more by 2
 -- to count the unread; 0 and an epoch and the first seq of it that stays, or how many ids and
 -- those.
--- Answers: how many were removed, if it was said to nobody, for nobody but who acks hears it,
--- and they were not to be counted. That is what most answers are, and more than a number is
--- dear. Else {DONE, MORE if there is more to remove, or QUIET if it was said to nobody;
--- removed; unread, -1 if not counted}.
+-- Answers: how many were removed, below zero if it was said to nobody, for nobody but who acks
+-- hears it. So most are answered, for more than a number is dear; who counts, or has not done
+-- all, gets {DONE, MORE if there is more to remove, or QUIET if it was said to nobody; removed;
+-- unread, -1 if not counted}.
 local function acknowledge(keys, args)
   begin_with(keys)
   limit(args)
@@ -781,6 +781,7 @@ local function acknowledge(keys, args)
     local origin, how, count = args[n], args[n + 1], args[n + 2]
     local alone, upto = how == '1' or how == '3', count == '0'
     local last = n + 2 + (upto and 2 or count)
+    local counts = how == '2' or how == '3'
     local outcome, removed, unread = load(key), 0, -1
     if not outcome then
       settle()
@@ -800,10 +801,14 @@ local function acknowledge(keys, args)
         end
       end
       if more then outcome = MORE end
-      if how == '2' or how == '3' then unread = call('XLEN', m_stream) end
+      if counts then unread = call('XLEN', m_stream) end
       save()
     end
-    replies[i] = outcome == QUIET and unread < 0 and removed or {outcome, removed, unread}
+    if counts or (outcome ~= DONE and outcome ~= QUIET) then
+      replies[i] = {outcome, removed, unread}
+    else
+      replies[i] = outcome == QUIET and -removed or removed
+    end
     n = last + 1
   end
   return replies

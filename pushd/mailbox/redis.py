@@ -331,7 +331,10 @@ class RedisMailboxes:
             done(answers)
             return
         [answer] = answers
-        outcome, more, unread = (QUIET, answer, -1) if isinstance(answer, int) else answer
+        if isinstance(answer, int):
+            outcome, more, unread = QUIET if answer < 0 else DONE, abs(answer), -1
+        else:
+            outcome, more, unread = answer
         if outcome == QUIET:
             if not self._subscriber.alone(mailbox, origin):
                 # Another came meanwhile, and may have found what is gone now.

@@ -43,8 +43,8 @@ MORE = 6
 DONE = 7
 """Answer of `acknowledge`, in front of what it removed: there is no more."""
 QUIET = 11
-"""The same, but it was not published: only who acks was known to hear it. An answer that is
-a number means this too."""
+"""The same, but it was not published: only who acks was known to hear it. A number below
+zero means this too, another that it is done."""
 STALE = 9
 """Answer of `accept`: find out who the names in the mailbox's policy are."""
 

@@ -1,5 +1,7 @@
 """Promise: whoever else hears a mailbox is told of acks; nothing is told to nobody."""
 
+import pytest
+
 from pushd.mailbox.base import Acknowledged
 from pushd.mailbox.redis import RedisMailboxes
 from pushd.protocol.ids import MessageId
@@ -49,7 +51,8 @@ async def test_sessions_of_one_process_are_told(
     acked = []
     for origin in ("one", "two", ""):
         acked.append((await deliver(mailboxes, bob), origin))
-        await mailboxes.acknowledge(bob, acked[-1][0], origin=origin)
+        answer = await mailboxes.acknowledge(bob, acked[-1][0], origin=origin, count=False)
+        assert answer == Acknowledged(1, -1)
     await until(lambda: len(ear.heard) == 6)
     assert ear.what() == ["published", "acknowledged"] * 3
     assert [heard.details for heard in ear.heard[1::2]] == acked
@@ -92,14 +95,15 @@ async def test_other_processes_are_told_by_one_that_does_not_hear(
     await until(lambda: other.what() == ["published", "acknowledged"])
 
 
+@pytest.mark.parametrize(("count", "unread"), [(True, 0), (False, -1)])
 async def test_who_comes_while_the_store_is_asked_is_told(
-    connect: Connect, store: Store, bob: str
+    connect: Connect, store: Store, bob: str, count: bool, unread: int
 ) -> None:
     """It may have opened the mailbox before the ack, and holds what is gone."""
     mailboxes, ear = await listening(connect, store, bob, "one")
     id = await deliver(mailboxes, bob)
     await until(lambda: ear.what() == ["published"])
-    answer = mailboxes.acknowledge(bob, id, origin="one")
+    answer = mailboxes.acknowledge(bob, id, origin="one", count=count)
     ear.sessions.append("two")
-    assert Acknowledged(1, 0) == await answer
+    assert Acknowledged(1, unread) == await answer
     assert ear.heard[1].details == (id, "one")
