@@ -11,12 +11,12 @@ def encode(data: bytes) -> str:
     """Write bytes in base58; each leading zero byte becomes a leading `1`."""
     zeros = len(data) - len(data.lstrip(b"\0"))
     number = int.from_bytes(data)
-    pairs = []
+    text = ""
     while number:
-        number, pair = divmod(number, 58 * 58)
-        pairs.append(_PAIRS[pair])
-    pairs.reverse()
-    return "1" * zeros + "".join(pairs).lstrip("1")
+        number, five = divmod(number, 58**5)  # one digit of Python's, so quickly divided
+        first, second, last = five // 58**3, five // 58 % 58**2, five % 58
+        text = f"{_PAIRS[first]}{_PAIRS[second]}{ALPHABET[last]}{text}"
+    return "1" * zeros + text.lstrip("1")
 
 
 def decode(text: str) -> bytes:

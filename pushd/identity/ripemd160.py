@@ -28,12 +28,24 @@ _RIGHT = (
 )
 
 
+def begun() -> "hashlib._Hash | None":
+    """Begin a digest by OpenSSL; None where it has none."""
+    try:
+        return hashlib.new("ripemd160", usedforsecurity=False)
+    except ValueError:
+        return None
+
+
+_BEGUN = begun()  # to find the algorithm by its name takes longer than the digest
+
+
 def ripemd160(data: bytes) -> bytes:
     """Return the 20-byte RIPEMD-160 digest of `data`."""
-    try:
-        return hashlib.new("ripemd160", data, usedforsecurity=False).digest()
-    except ValueError:
+    if _BEGUN is None:
         return in_python(data)
+    digest = _BEGUN.copy()
+    digest.update(data)
+    return digest.digest()
 
 
 def in_python(data: bytes) -> bytes:
