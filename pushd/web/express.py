@@ -3,8 +3,8 @@
 A task, a context, an event and two writes for each request cost more than all there is to
 decide about a delivery. So `http.py` hands the plain ones over: an HTTP/1.1 POST of known
 and moderate length, on a connection that is not busy with another request. The parser is
-the same, so there is nothing new to smuggle a request past; what is checked and answered
-is said in `deliver.py`, for both ways.
+the same, or was asked before (`heads.py`), so there is nothing new to smuggle a request
+past; what is checked and answered is said in `deliver.py`, for both ways.
 """
 
 from asyncio import Future, ensure_future

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from httptools import HttpRequestParser
 
 from pushd.client.envelope import Envelope, open_sealed
 from pushd.client.letter import open_letter
@@ -35,7 +36,9 @@ from pushd.protocol.urls import canonical_url
 from pushd.resolvers.bns import _ZoneFile
 from pushd.settings import Settings, variable
 from pushd.web.deliver import decode_posted
+from pushd.web.exchange import bearer_of
 from pushd.web.handshake import parse_request
+from pushd.web.heads import shape_of
 from tests.unit.test_websocket import opened
 
 VECTORS = Path(__file__).parents[2] / "spec/vectors"
@@ -104,6 +107,40 @@ def _websocket(data: bytes) -> object:
     cut = data[0] if data else 0
     wire.feed(data[:cut], data[cut:])
     return wire.frames()
+
+
+class _Parsed:
+    """What a parser makes of one request."""
+
+    def __init__(self) -> None:
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.body = b""
+        self.ended = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name.lower(), value))
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.ended += 1
+
+
+def _head(data: bytes) -> object:
+    """Take the shape of a head; a parser must read every request of that shape alike."""
+    shape = shape_of(data)
+    if shape is None:
+        return None
+    for token, body in ((_TOKEN, b"{}"), (_TOKEN[:5], _ASK)):
+        whole = shape.written(token.encode(), b"%d" % len(body)) + body
+        parsed = _Parsed()
+        HttpRequestParser(parsed).feed_data(whole)
+        bearer = bearer_of(dict(parsed.fields)[b"authorization"])
+        assert shape.read(whole) == (bearer, parsed.body) == (token, body)
+        assert parsed.ended == 1
+        assert shape.read(whole + b"x") is shape.read(whole[:-1]) is None
+    return shape
 
 
 # --- proofs ---------------------------------------------------------------------------
@@ -218,6 +255,16 @@ _ASK = (
     b"GET /v1/stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
+_TOKEN = "eyJhbGciOiJFUzI1NksifQ.e30.AAAA-_"
+_POST = (
+    b"POST /v1/deliveries HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\r\n"
+    b"Content-Length: 2\r\n\r\n{}"
+)
+_POST_TWICE = _POST.replace(b"Content", b"Authorization: Bearer a\r\nContent")
+_POST_OTHERWISE = (
+    b"POST /v1/deliveries HTTP/1.1\r\ncontent-length: 2\r\nx: uthorization: Bearer a\r\n"
+    b"authorization: bearer a\r\naccept: 1\r\nconnection: keep-alive\r\n\r\n{}"
+)
 _FRAMES = [
     b"\x06\x81\x82\x01\x02\x03\x04ab",
     b"\x03\x89\x80aaaa",
@@ -243,6 +290,7 @@ DECODERS: dict[str, Decoder] = {
     ),
     "server frames": Decoder(_server_frames, (), vectors("frames", holding='"type"')),
     "websocket": Decoder(_websocket, (), _FRAMES),
+    "head of a delivery": Decoder(_head, (), [_POST, _POST_TWICE, _POST_OTHERWISE]),
     "upgrade": Decoder(parse_request, (), [_ASK]),
     "token": Decoder(
         _text(lambda text: verify(text, now=NOW)),
