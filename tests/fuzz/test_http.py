@@ -99,6 +99,7 @@ def test_answers_are_as_documented(
         httpx2.Client(base_url=server.url, trust_env=False) as http,
         caplog.at_level(logging.ERROR),
     ):
+        http.get("/v1/messages", headers=bearer(both))  # else Bob has no mailbox
 
         @quickly
         @given(bodies | st.just(to_bob), queries, tokens)
@@ -112,7 +113,8 @@ def test_answers_are_as_documented(
             statuses.add(answer.status_code)
 
         asked()
-    assert not statuses.isdisjoint({200, 202})  # else only the doorkeeper was asked
+    good = 202 if (method, path) == ("post", "/v1/deliveries") else 200
+    assert good in statuses  # else only the doorkeeper was asked
     assert caplog.records == []
 
 
