@@ -130,7 +130,7 @@ def tell(done: Done, answer: list[Any] | PushdError) -> None:
     """
     try:
         done(answer)
-    except Exception as error:
+    except Exception as error:  # a caller's bug is not the others'
         bug = incident(error)
         if not isinstance(answer, Incident):
             tell(done, bug)

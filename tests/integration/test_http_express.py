@@ -206,32 +206,20 @@ def test_a_head_is_no_older_than_the_time_in_it() -> None:
     assert b"15:00:01" in heads.of(202, late)
 
 
-def test_a_bug_in_what_the_store_is_answered_by_is_told_as_one(
-    ways: Ways, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who is called with the store's answer may fail on it; the sender is answered."""
-
-    def broken(*_: object) -> None:
-        raise RuntimeError("secret")
-
-    monkeypatch.setattr(redis, "result_of", broken)
-    answer = ways.post(ways.alice.token("deliver", ways.bob.did), body_of(ways))
-    _, _, said = parsed(answer)
-    assert answer.startswith(b"HTTP/1.1 500 ")
-    assert said["code"] == "internal"
-    assert said["incident"] in said["detail"]
-    assert b"secret" not in answer
-
-
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [(express, "accept"), (redis, "result_of")],
+    ids=["before the store", "on the store's answer"],
+)
 def test_a_bug_on_the_short_way_is_told_as_one(
-    ways: Ways, monkeypatch: pytest.MonkeyPatch
+    ways: Ways, monkeypatch: pytest.MonkeyPatch, where: object, name: str
 ) -> None:
     """By its incident number, like everywhere; the connection is not left hanging."""
 
     def broken(*_: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(express, "accept", broken)
+    monkeypatch.setattr(where, name, broken)
     answer = ways.post(ways.alice.token("deliver", ways.bob.did), body_of(ways))
     _, _, said = parsed(answer)
     assert answer.startswith(b"HTTP/1.1 500 ")
