@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from pushd.bounds import Bound, come_back_later
 from pushd.errors import PushdError
 from pushd.futures import Done
+from pushd.incidents import tell
 
 T = TypeVar("T")
 
@@ -113,4 +114,4 @@ class Line:
             following(partial(self._end, told))
         else:
             self._free += 1
-        done(answer)
+        tell(done, answer)  # a turn ends once, also where that fails

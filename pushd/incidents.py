@@ -6,8 +6,12 @@ The log gets no message of the exception, because that may quote what a peer sen
 import logging
 import secrets
 import traceback
+from collections.abc import Callable
+from typing import TypeVar
 
-from pushd.errors import Internal
+from pushd.errors import Internal, PushdError
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -33,3 +37,16 @@ def incident(error: BaseException) -> Incident:
         },
     )
     return bug
+
+
+def tell(done: Callable[[T | PushdError], None], answer: T | PushdError) -> None:
+    """Answer one caller; what that raises must not cost the others their answers.
+
+    It is told of its own bug too, once, for somebody waits behind it.
+    """
+    try:
+        done(answer)
+    except Exception as error:  # a caller's bug is not the others'
+        bug = incident(error)
+        if not isinstance(answer, Incident):
+            tell(done, bug)

@@ -28,8 +28,9 @@ import hiredis
 
 from pushd.errors import ConfigurationError, PushdError, StoreUnavailable
 from pushd.futures import Done
+from pushd.incidents import tell
 from pushd.mailbox.address import Address, StoreUrl
-from pushd.mailbox.coalesce import STUCK_SECONDS, Batch, tell
+from pushd.mailbox.coalesce import STUCK_SECONDS, Batch
 from pushd.mailbox.connection import Argument, Connection, Unavailable
 from pushd.mailbox.node import Node, Terms, new_home
 from pushd.mailbox.translation import SLOTS, channel_of, slot_of

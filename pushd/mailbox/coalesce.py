@@ -29,7 +29,7 @@ import hiredis
 
 from pushd.bounds import STORE_CALLS, Bound, come_back_later
 from pushd.errors import PushdError, StoreUnavailable
-from pushd.incidents import Incident, incident
+from pushd.incidents import incident, tell
 from pushd.mailbox.connection import Argument, Connection, Reply, pack
 from pushd.mailbox.link import Link
 
@@ -121,19 +121,6 @@ class Batch:
         """Tell each caller that there is no answer."""
         for done, _, _ in self.calls:
             tell(done, error)
-
-
-def tell(done: Done, answer: list[Any] | PushdError) -> None:
-    """Answer one caller; what that raises must not cost the others their answers.
-
-    It is told of its own bug too, once, for somebody waits behind it.
-    """
-    try:
-        done(answer)
-    except Exception as error:  # a caller's bug is not the others'
-        bug = incident(error)
-        if not isinstance(answer, Incident):
-            tell(done, bug)
 
 
 Redirect = Callable[[Batch, hiredis.ReplyError], None]

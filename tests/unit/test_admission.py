@@ -15,6 +15,7 @@ from pushd.admission import WINDOW, Admission, Line
 from pushd.bounds import Bound
 from pushd.errors import Overloaded, PushdError, StoreUnavailable
 from pushd.futures import Done, awaited
+from pushd.incidents import Incident
 from pushd.mailbox.base import Mailboxes
 from pushd.pulse import Pulse
 from tests.contract.stores import until
@@ -154,19 +155,25 @@ async def test_who_waits_no_more_holds_nobody_up() -> None:
 
 
 async def test_who_fails_on_its_answer_holds_nobody_up() -> None:
-    """The next has its turn before the one that was served is told."""
+    """It is told of its own bug, its turn ends once, and the next has one."""
     store, bound = Store(), Bound("catchups", 100)
     line = Line(bound, at_once=1)
+    told: list[int | PushdError] = []
 
     def failing(answer: int | PushdError) -> None:
+        told.append(answer)
         raise ValueError("planted")
 
     line.run(partial(store.call, 0), failing)
-    result = stand(line, store, 1)
-    with pytest.raises(ValueError, match="planted"):
-        store.answer(0, 0)
-    store.answer(1, 1)
-    assert await result == 1
+    results = [stand(line, store, n) for n in (1, 2)]
+    store.answer(0, 0)
+    assert [type(answer) for answer in told] == [int, Incident]
+    assert bound.held == 2
+    assert store.calls == [0, 1]
+    for number in (1, 2):
+        store.answer(number, number)
+        assert await results[number - 1] == number
+    assert bound.held == 0
 
 
 async def test_a_line_has_an_end() -> None:
