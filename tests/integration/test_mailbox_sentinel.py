@@ -35,11 +35,13 @@ async def test_a_switch_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
             async with mailboxes_at(group.url, ear, BOB) as mailboxes:
                 first = await accepted(mailboxes, BOB, "one")
                 await asyncio.to_thread(group.failover)
+                await until(lambda: ear.what().count("interrupted") == 1)
                 second = await accepted(mailboxes, BOB, "two")
                 await until(lambda: second in ear.messages(BOB))
                 assert ear.what() == ["published", "interrupted", "published"]
                 stopped = group.primary()
                 await asyncio.to_thread(group.await_failover, stopped.pause)
+                await until(lambda: ear.what().count("interrupted") > 1)
                 third = await accepted(mailboxes, BOB, "three")
                 await until(lambda: third in ear.messages(BOB))
                 assert first.epoch < second.epoch < third.epoch
