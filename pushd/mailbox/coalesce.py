@@ -23,12 +23,13 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import hiredis
 
 from pushd.bounds import STORE_CALLS, Bound, come_back_later
 from pushd.errors import PushdError, StoreUnavailable
+from pushd.futures import Done
 from pushd.incidents import incident, tell
 from pushd.mailbox.connection import Argument, Connection, Reply, pack
 from pushd.mailbox.link import Link
@@ -53,10 +54,6 @@ ELSEWHERE = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN")
 
 flatten = chain.from_iterable
 
-T = TypeVar("T")
-Done = Callable[[list[Any] | PushdError], None]
-"""Hears the answers, as many for each key, or why there are none."""
-
 
 class Call(Protocol):
     """Calls a function over some mailboxes; see `Coalescer.call`."""
@@ -66,7 +63,7 @@ class Call(Protocol):
         function: str,
         keys: Sequence[str],
         args: Sequence[Argument],
-        done: Done,
+        done: Done[list[Any]],
         *,
         size: int = 0,
         slot: int = 0,
@@ -93,7 +90,7 @@ class Batch:
         self.slot = slot
         self.tries = 0
         self._header = header
-        self.calls: list[tuple[Done, Sequence[str], Sequence[Argument]]] = []
+        self.calls: list[tuple[Done[list[Any]], Sequence[str], Sequence[Argument]]] = []
         self.count = 0
         self.size = 0
 
@@ -178,7 +175,7 @@ class Coalescer:
         function: str,
         keys: Sequence[str],
         args: Sequence[Argument],
-        done: Done,
+        done: Done[list[Any]],
         *,
         size: int = 0,
         slot: int = 0,
@@ -189,8 +186,9 @@ class Coalescer:
             function: Its name in the library.
             keys: One for each mailbox, at least one; to be left as they are.
             args: The runs of arguments, one after the other, without the header; likewise.
-            done: Called once: with the answers, `StoreUnavailable` or `Overloaded`; if it
-                raises, once more with `Incident`. Not before this method has returned.
+            done: Called once: with the answers, as many for each key, `StoreUnavailable`
+                or `Overloaded`; if it raises, once more with `Incident`. Not before this
+                method has returned.
             size: Bytes of the arguments, where they are large.
             slot: The slot of all these mailboxes, in a Cluster.
         """
