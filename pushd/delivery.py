@@ -9,7 +9,7 @@ in memory, or whose mailbox is not open yet, makes its deliveries wait for the n
 
 import asyncio
 from asyncio import Future, Task
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from random import random
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ from pushd.errors import (
     Unauthorized,
     UnknownMailbox,
 )
-from pushd.futures import settle
+from pushd.futures import each, settle
 from pushd.identity.keys import validate_did
 from pushd.identity.names import is_name
 from pushd.identity.tokens import Token
@@ -39,7 +39,6 @@ from pushd.recipients import Found, Recipients, app_of
 from pushd.rules import Rules
 
 T = TypeVar("T")
-K = TypeVar("K")
 
 Outcome = Accepted | PushdError
 """What became of one delivery."""
@@ -280,7 +279,7 @@ class Deliveries:
             return await self._prepare(batch.token, name, mailbox, results[needs[name]])
 
         try:
-            refused = await _each(needs, prepare)
+            refused = await each(needs, prepare)
             for at in unready:
                 results[at] = refused[names[at]] or results[at]
             again = [at for at in unready if refused[names[at]] is None]
@@ -357,9 +356,3 @@ def _hide(results: Sequence[Result]) -> list[Result]:
     return [
         UnknownMailbox() if isinstance(result, Forbidden) else result for result in results
     ]
-
-
-async def _each(keys: Iterable[K], ask: Callable[[K], Awaitable[T]]) -> dict[K, T]:
-    """Ask about several at once."""
-    keys = list(keys)
-    return dict(zip(keys, await asyncio.gather(*map(ask, keys)), strict=True))

@@ -1,13 +1,14 @@
-"""Calls that tell a function what came of them, and futures for who would rather await."""
+"""Calls that tell a function what came of them, and ways to await them, or several."""
 
-from asyncio import AbstractEventLoop, Future, get_running_loop
-from collections.abc import Callable
+from asyncio import AbstractEventLoop, Future, gather, get_running_loop
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
 from pushd.errors import PushdError
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 Done = Callable[[T | PushdError], None]
 """Told the result of a call, or why there is none."""
@@ -31,3 +32,9 @@ def settle(future: Future[T], result: T | Exception) -> None:
         future.exception()  # asked for, so a dropped future is no complaint in the log
     else:
         future.set_result(result)
+
+
+async def each(keys: Iterable[K], ask: Callable[[K], Awaitable[T]]) -> dict[K, T]:
+    """Ask about several at once; if one raises, so does this. Safe to cancel."""
+    asked = list(keys)
+    return dict(zip(asked, await gather(*map(ask, asked)), strict=True))

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from pushd.errors import BadRequest, PushdError, UnknownMailbox
+from pushd.futures import each
 from pushd.identity.keys import validate_did
 from pushd.identity.names import form_of, is_name
 from pushd.identity.tokens import Token
@@ -92,15 +93,14 @@ class Policies:
         if policy == OPEN:
             return None
         app = token.app or ""
-        ask = partial(self._find, app=app, asker=token.did)
-        found = await asyncio.gather(*[ask(name, member) for name, member in names.items()])
-        return _verdicts(_Record(policy, app, dict(zip(names, found, strict=True))))
 
-    async def _find(self, name: str, member: str, *, app: str, asker: str) -> str:
-        try:
-            return await self._names.find(name, app, asker=asker)
-        except UnknownMailbox as error:
-            raise BadRequest(f"`{member}`: {name}: {error.detail}") from None
+        async def find(name: str) -> str:
+            try:
+                return await self._names.find(name, app, asker=token.did)
+            except UnknownMailbox as error:
+                raise BadRequest(f"`{names[name]}`: {name}: {error.detail}") from None
+
+        return _verdicts(_Record(policy, app, await each(names, find)))
 
     # --- names that are stale ------------------------------------------------------------
 
@@ -122,13 +122,11 @@ class Policies:
         if not text:
             return
         record = _decode(text)
-        answers = await asyncio.gather(
-            *[self._ask(name, record.app, mailbox) for name in record.found]
-        )
-        fresh = _learn(record, dict(zip(record.found, answers, strict=True)))
+        answers = await each(record.found, partial(self._ask, mailbox, record.app))
+        fresh = _learn(record, answers)
         await self._mailboxes.set_policy(mailbox, _verdicts(fresh), instead=text)
 
-    async def _ask(self, name: str, app: str, mailbox: str) -> str | PushdError:
+    async def _ask(self, mailbox: str, app: str, name: str) -> str | PushdError:
         try:
             return await self._names.find(name, app, asker=mailbox, anew=True)
         except PushdError as error:

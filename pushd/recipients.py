@@ -3,10 +3,11 @@
 A delivery to a DID needs none of this.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from pushd.errors import PushdError, ResolverUnavailable
+from pushd.futures import each
 from pushd.identity.names import is_name
 from pushd.identity.tokens import Token
 from pushd.names import Names
@@ -65,9 +66,7 @@ class Recipients:
 
     async def find(self, token: Token, names: Iterable[str]) -> Found:
         """Find out whose these are, all at once."""
-        asked = list(names)
-        found = await asyncio.gather(*[self._find(token, name) for name in asked])
-        return dict(zip(asked, found, strict=True))
+        return await each(names, partial(self._find, token))
 
     async def _find(self, token: Token, name: str) -> str | PushdError:
         try:
