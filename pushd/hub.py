@@ -268,7 +268,7 @@ class Hub:
         """Call a listener; its failure is its own, the others must hear too."""
         try:
             method(*arguments)
-        except Exception:
+        except Exception:  # its bug is not the others'
             log.exception("a listener failed")
 
     # --- time ------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def replace(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
-    except BaseException:
+    except BaseException:  # interrupted too
         with suppress(FileNotFoundError):
             os.unlink(draft)
         raise

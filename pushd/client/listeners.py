@@ -210,7 +210,7 @@ class Listeners:
             if later.reason is not None and not again:
                 await self._report(message, later.reason)
             raise
-        except Exception as error:
+        except Exception as error:  # the app's, which is told; others are opened
             message.leave()
             await self._report(message, error)
         else:
@@ -259,7 +259,7 @@ class Listeners:
             await result(listener.callback(message))
         except NotHandled:
             return False
-        except Exception as error:
+        except Exception as error:  # the app's, of this listener alone
             errors.append(error)
             return False
         return True
@@ -270,7 +270,7 @@ class Listeners:
         for callback in list(self.on_error):
             try:
                 await result(callback(message, reason))
-            except Exception as error:
+            except Exception as error:  # the app's, and nobody is left to tell
                 log_failure("An error listener failed", error)
 
 
@@ -279,7 +279,7 @@ def tell(callbacks: list[Callable[[T], object]], what: T) -> None:
     for callback in list(callbacks):
         try:
             callback(what)
-        except Exception as error:
+        except Exception as error:  # the app's, not ours
             log_failure("A callback failed", error)
 
 

@@ -235,7 +235,7 @@ class Receiver:
             await self._begin.wait()
             if not self._stopping:
                 await self._run()
-        except BaseException as error:
+        except BaseException as error:  # who waits for the end has to learn why
             self._failure = error
             raise
         finally:

@@ -86,7 +86,7 @@ class Cluster:
             await asyncio.gather(*[node.start() for node in self._nodes.values()])
         except Unavailable as error:
             self._note(error)
-        except BaseException:
+        except BaseException:  # cancelled too
             await self.close()
             raise
         self._keeping = asyncio.create_task(self._keep())

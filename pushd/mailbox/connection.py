@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
             )
         try:
             await connection._greet(address)
-        except BaseException:
+        except BaseException:  # cancelled too
             connection.abort()
             raise
         return connection
@@ -154,7 +154,7 @@ def _call(receiver: Callable[[Any], None], value: Any) -> None:
     """Call a listener; what it raises is its own affair, not the connection's."""
     try:
         receiver(value)
-    except Exception:
+    except Exception:  # its bug is not the connection's
         log.exception("a listener of the store's connection failed")
 
 

@@ -87,7 +87,7 @@ class EmbeddedStore:
             )
             self._keeper.start()
             self._await_answer(path)
-        except BaseException:
+        except BaseException:  # interrupted too
             self.stop()
             raise
         return f"unix://{path}"

@@ -156,7 +156,7 @@ class Link:
         except hiredis.ReplyError as error:
             connection.abort()
             raise refused(error, address) from None
-        except BaseException:
+        except BaseException:  # cancelled too
             connection.abort()
             raise
         return address, connection

@@ -144,7 +144,7 @@ class Node:
         try:
             await self._link.start()
             await asyncio.gather(*[follower.start() for follower in self._followers])
-        except BaseException:
+        except BaseException:  # cancelled too
             await self.close()
             raise
 

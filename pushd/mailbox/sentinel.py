@@ -141,7 +141,7 @@ class WatchedNode(Node):
         await super().start()
         try:
             await self._sentinels.start()
-        except BaseException:
+        except BaseException:  # cancelled too
             await self.close()
             raise
 

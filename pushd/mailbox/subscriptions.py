@@ -422,5 +422,5 @@ def _tell(listener: Callable[[*Args], None], *args: *Args) -> None:
     """Tell the subscriber; what it raises must not cost others their publications."""
     try:
         listener(*args)
-    except Exception:
+    except Exception:  # a bug in one mailbox is not the others'
         log.exception(_FAILED)

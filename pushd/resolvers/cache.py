@@ -158,7 +158,7 @@ class Cache(Generic[K, V]):
             entry = self._learn(asked, await ask())
         except (Unproven, ResolverUnavailable) as error:
             entry = self._fail(key, asked, error)
-        except Exception as error:
+        except Exception as error:  # a bug: whoever still waits raises it
             return error
         flight = self._flights[key]
         if flight.doubted:

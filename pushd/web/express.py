@@ -97,7 +97,7 @@ class Express:
             if token.name is None or parts["names"].proven(token):
                 accept(parts, token, self.body, self._tell)
                 return
-        except Exception as error:
+        except Exception as error:  # a bug too: somebody waits for an answer
             self._refuse(error)
             return
         proof = ensure_future(parts["names"].prove(token))
@@ -118,7 +118,7 @@ class Express:
             return
         try:
             accept(self._parts, token, self.body, self._tell)
-        except Exception as error:
+        except Exception as error:  # as above
             self._refuse(error)
 
     def _tell(self, told: Answer | Exception) -> None:

@@ -71,7 +71,7 @@ class Problems:
             await self._tell(scope, send, error)
         except HTTPException as error:
             await self._tell_starlette(scope, send, error)
-        except Exception as error:
+        except Exception as error:  # a bug: the client learns its number alone
             await self._tell(scope, send, incident(error))
 
     async def _tell(

@@ -45,7 +45,7 @@ class Wait:
         self._hub.join(self)
         try:
             await self._mailboxes.subscribe(self.mailbox)
-        except BaseException:
+        except BaseException:  # cancelled too
             self._hub.leave(self)
             raise
         return self
