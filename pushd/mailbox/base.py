@@ -287,7 +287,8 @@ class Mailboxes(Protocol):
     def subscribe(self, mailbox: str) -> Future[None]:
         """Begin to hear a mailbox's publications; done once the store confirmed it.
 
-        Publications go to the one `Subscriber` the store was made with. Idempotent.
+        Publications go to the one `Subscriber` the store was made with. Idempotent. A
+        mailbox is wanted until `unsubscribe`, also where this failed.
         """
 
     def hear(self, mailbox: str, done: Done[None]) -> None:

@@ -137,6 +137,7 @@ class Subscriptions:
             self._join(mailbox)
         elif mailbox in self._unconfirmed:
             self._waiters.setdefault(mailbox, []).append(done)
+            self._schedule()  # or nobody would lose patience with a store that is away
         else:
             self._loop.call_soon(done, None)
 
@@ -269,11 +270,13 @@ class Subscriptions:
             self._impatient = self._loop.call_later(PATIENCE, self._give_up)
 
     def _give_up(self) -> None:
-        """Fail those who wait for a confirmation; their mailboxes are not subscribed."""
+        """Fail those who wait for a confirmation.
+
+        Their mailboxes stay wanted, for others may have listened to them before; who was
+        alone unsubscribes.
+        """
         self._impatient = None
         for mailbox in list(self._waiters):
-            self._mailboxes.pop(channel_of(mailbox).encode(), None)
-            self._unconfirmed.pop(mailbox, None)
             self._done(mailbox, StoreUnavailable())
 
     # --- slots that move -----------------------------------------------------------------

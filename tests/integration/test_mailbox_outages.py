@@ -137,6 +137,35 @@ async def test_the_subscriber_is_told_of_an_interruption(
     assert second.epoch > first.epoch
 
 
+async def test_who_comes_in_vain_costs_nobody_who_listens_already(
+    server: Server, mailboxes: RedisMailboxes, ear: Ear
+) -> None:
+    """One is refused while the store is away; the other hears again once it is back."""
+    await mailboxes.subscribe(BOB)
+    server.kill()
+    await until(lambda: mailboxes.ready() is not None)
+    with pytest.raises(StoreUnavailable):
+        await mailboxes.subscribe(BOB)
+    await asyncio.to_thread(server.start)
+    await until(lambda: "interrupted" in ear.what())
+    id = await accepted(mailboxes, BOB, "hello")
+    await until(lambda: id in ear.messages(BOB))
+
+
+async def test_who_comes_late_to_a_store_that_is_away_is_told_so_too(
+    server: Server, mailboxes: RedisMailboxes
+) -> None:
+    """Also where somebody listens already, and all patience with the store is at an end."""
+    await mailboxes.subscribe(BOB)
+    server.kill()
+    await until(lambda: mailboxes.ready() is not None)
+    with pytest.raises(StoreUnavailable):
+        await mailboxes.subscribe("did:test:carol")
+    async with asyncio.timeout(10):
+        with pytest.raises(StoreUnavailable):
+            await mailboxes.subscribe(BOB)
+
+
 async def test_calls_in_flight_fail_when_the_connection_is_lost(
     server: Server, mailboxes: RedisMailboxes
 ) -> None:
