@@ -98,7 +98,7 @@ class ServerSession(Flow):
         id: Names the session; the origin of its acks.
         mailbox: DID of the mailbox, empty until authenticated.
         device: The client's name for itself; a newer session with it displaces this.
-        expires: When the token ends, in Unix seconds.
+        expires: When the token ends, in Unix seconds; infinite until one was verified.
         deadline: When `tick` wants to be called next, at the latest; infinite at the end.
     """
 
@@ -121,7 +121,7 @@ class ServerSession(Flow):
         self.id = id
         self.mailbox = ""
         self.device = ""
-        self.expires = 0.0
+        self.expires = inf
         self.deadline = now + HELLO_TIMEOUT
         self._terms = terms
         # Until it was answered by a welcome.

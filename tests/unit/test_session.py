@@ -166,6 +166,17 @@ def test_a_hello_that_never_comes_closes() -> None:
     assert session.tick(NOW + 10, NOW, 0)[-1] == Close(CloseCode.TIMEOUT, "no hello")
 
 
+def test_a_hello_is_in_time_however_long_its_name_takes_to_prove() -> None:
+    """The client is pinged meanwhile, and not told that its token has expired."""
+    session = ServerSession("s1", TERMS, now=NOW)
+    session.received(Hello(token="t"), NOW + 9)
+    assert session.tick(NOW + 10, NOW + 9, 0) == [Probe()]
+    assert session.deadline == NOW + 35
+    session.clock_set(-3600, NOW - 3585)
+    assert session.tick(session.deadline, NOW - 3585, 0) == [Probe()]
+    assert session.authenticated(BOB, NOW + 3600, NOW - 3550) == [Open(())]
+
+
 def test_a_session_pings_and_gives_up_after_two_silent_intervals() -> None:
     """Each interval brings a ping; fifty seconds of silence end the session."""
     session = live()
