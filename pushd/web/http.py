@@ -58,7 +58,8 @@ class Http(Limited):
     def _route(self) -> None:
         """Choose the way of a request whose head is there."""
         if self.parser.should_upgrade():
-            self._upgrades = wants_websocket(dict(self.headers))
+            # Behind a request that is under way it may not: an answer is still to come.
+            self._upgrades = not self._is_busy() and wants_websocket(dict(self.headers))
             if self._upgrades:
                 return  # the rest is `handle_websocket_upgrade`
         if self.url == express.PATH and self._take_on():

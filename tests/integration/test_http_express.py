@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from hashlib import sha256
@@ -226,3 +227,22 @@ def test_a_bug_on_the_short_way_is_told_as_one(
     assert said["code"] == "internal"
     assert said["incident"] in said["detail"]
     assert b"secret" not in answer
+
+
+def test_an_upgrade_behind_a_delivery_is_answered_in_its_turn(ways: Ways) -> None:
+    """As if it had not asked: else the answer of the delivery would stand among frames."""
+    token = ways.alice.token("deliver", ways.bob.did)
+    body = body_of(ways)
+    post = ways.request("POST", "/v1/deliveries", token, body)
+    upgrade = (
+        b"GET /v1/stream HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\n"
+        b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    parts = urlsplit(ways.server.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=20) as peer:
+        peer.sendall(post.replace(b"Connection: close\r\n", b"") + upgrade)
+        peer.shutdown(socket.SHUT_WR)
+        answers = b"".join(iter(lambda: peer.recv(65536), b""))
+    statuses = [int(part[:3]) for part in answers.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [202, 426]
