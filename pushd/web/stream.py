@@ -190,7 +190,8 @@ class Stream(WebSocket, Driver):
     def resumed(self) -> None:
         """Go on."""
         self._hold(0)
-        self.resume_reading()
+        if self._held is None:
+            self.resume_reading()
         self._run(self._session.resumed())
 
     def lost(self) -> None:

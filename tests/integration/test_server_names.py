@@ -1,10 +1,11 @@
 """Names at a real server, looked up on a real hub: claimed, written to, moved, and down."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -12,8 +13,10 @@ import pytest
 from pushd import app as composition
 from pushd.identity.contact import PATH, make_contact
 from pushd.identity.keys import PrivateKey
+from pushd.identity.tokens import Token
 from pushd.names import TOGETHER
 from pushd.resolvers.compose import make_directory
+from pushd.web.stream import Stream
 from tests.devhub import RunningHub
 from tests.harness import Clock, Person, RunningServer, bearer, exchange, serving
 from tests.talking import connected, listening
@@ -180,6 +183,32 @@ async def test_a_stream_proves_names_too(world: World) -> None:
         assert refused["error"]["code"] == "name_mismatch"
         await stream.send("renew", token=bob.token("receive", name=BOB, app=APP))
         await stream.next("renewed")
+
+
+async def test_a_client_that_reads_again_is_not_read_before_its_name_is_proven(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it sends while its name is looked up waits in its socket, not in our memory."""
+    alice = world.person(ALICE)
+    world.register(BOB, alice)
+    names, read = world.server.parts["names"], []
+    prove = names.prove
+
+    async def meanwhile(token: Token) -> None:
+        [(session,)] = world.server.parts["hub"].sample(1)
+        connection = cast(Stream, session)
+        connection.pause_writing()
+        connection.resume_writing()
+        read.append(cast(asyncio.ReadTransport, connection.transport).is_reading())
+        await prove(token)
+
+    async with listening(alice, world.server.url) as stream:
+        monkeypatch.setattr(names, "prove", meanwhile)
+        await stream.send("renew", token=alice.token("receive", name=BOB, app=APP))
+        await stream.send("ping", ref=1)
+        await stream.next("renewed")
+        await stream.next("pong")
+    assert read == [False]
 
 
 async def test_a_stream_under_a_false_name_is_closed(world: World) -> None:
