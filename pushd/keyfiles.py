@@ -93,6 +93,11 @@ def create_key(
 ) -> PrivateKey:
     """Make a key and write it where nothing is yet, with the contact beside it.
 
+    Args:
+        path: Of the key file; `contact_path` tells that of the contact.
+        algorithm: Of the key.
+        account: What stands beside the key; None: nothing.
+
     Raises:
         ConfigurationError: If a file is there already, or cannot be written.
     """
@@ -153,7 +158,8 @@ def read_contact(to: str, public_key: str | None = None) -> Contact:
 
     Args:
         to: The path of a contact file, or the DID of a mailbox.
-        public_key: The key in hexadecimal, where `to` is a DID that does not tell it.
+        public_key: The key in hexadecimal, where `to` is a DID that does not tell it;
+            None: it is not known.
 
     Raises:
         ConfigurationError: If it is neither.

@@ -27,7 +27,7 @@ class Rules:
             token: The sender's, verified, its name proven.
             delivery: What to deliver; `token` names its recipient.
             mailbox: The recipient's DID.
-            otherwise: The idempotency key of a delivery that has none.
+            otherwise: The idempotency key of a delivery that has none; None: it stays so.
 
         Raises:
             PayloadTooLarge: If the payload has too many bytes.

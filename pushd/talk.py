@@ -171,7 +171,8 @@ def recipient(to: str, public_key: str | None, account: Account) -> str | Recipi
 
     Args:
         to: A name, a DID, or the path of a contact file.
-        public_key: The key in hexadecimal, where `to` is a DID that does not tell it.
+        public_key: The key in hexadecimal, where `to` is a DID that does not tell it;
+            None: it is not known.
         account: Where the sender is at home; somebody known by key alone is expected at
             the same servers.
 

@@ -301,9 +301,12 @@ class Client:
     async def wait(self) -> None:
         """Listen until no server wants this client back.
 
+        Safe to cancel: it only waits, and the client goes on listening.
+
         Raises:
             StreamClosed: If it is so.
             OSError: If the progress cannot be read or kept.
+            ValueError: If what was kept is no progress.
         """
         await self._servers.wait()
 
@@ -311,6 +314,8 @@ class Client:
 
     async def policy(self) -> Policy:
         """Return who may write to this identity, as its preferred server has it.
+
+        Safe to cancel.
 
         Raises:
             NoServer: If this client has no server.
@@ -330,7 +335,7 @@ class Client:
         """Say who may write to this identity; it counts at once, at all its servers.
 
         It takes the place of what was said before. Safe to repeat, as has to be done after
-        an error.
+        an error, or where it was cancelled.
 
         Args:
             default: What holds for whom neither list names.
@@ -361,10 +366,13 @@ class Client:
     async def publish(self) -> list[str]:
         """Say in the bucket how to write to this identity, where that is not said yet.
 
+        Safe to cancel, and to repeat.
+
         Returns:
             Paths of the files that were written.
 
         Raises:
+            BadRequest: If this client has too many servers.
             NoBucket: If this client has no hub.
             GaiaError: If the hub refuses, or cannot be reached.
         """
@@ -378,6 +386,7 @@ class Client:
         The contact document says so first; when that cannot be written, nothing changes.
         What is still sent to the old ones arrives: they are listened at until two hours
         have passed and nothing is there. Who may write is taken along, unless all may.
+        Where it was cancelled, do it again, and `set_policy` if not all may write.
 
         Args:
             servers: The new ones in order of preference.
@@ -385,7 +394,7 @@ class Client:
                 old servers, which has to answer then. Say it where that one is gone.
 
         Raises:
-            BadRequest: If one of them is no URL of a server, or there is none.
+            BadRequest: If one of them is no URL of a server, or there are none or too many.
             NoBucket: If this client has no hub.
             GaiaError: If the hub refuses, or cannot be reached.
             PushdError: If the old server does not tell the policy, and nothing changed; or

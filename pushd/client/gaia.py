@@ -88,7 +88,8 @@ class Bucket:
     """One key's bucket on a Gaia hub.
 
     Etags are the hub's, to the letter: some hubs put quotes around them and compare those
-    too, so they are passed back as they came.
+    too, so they are passed back as they came. Every call is safe to cancel; whether a
+    write was done is then unknown.
 
     Args:
         key: The owner's; of secp256k1.
@@ -146,8 +147,6 @@ class Bucket:
         match: str | None = None,
     ) -> str:
         """Store a file.
-
-        Safe to cancel; whether it was stored is then unknown.
 
         Args:
             path: Where in the bucket, as in `notes/1.txt`.

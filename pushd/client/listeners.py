@@ -129,7 +129,13 @@ T = TypeVar("T")
 
 
 class Listener:
-    """One callback, until it is cancelled."""
+    """One callback, until it is cancelled.
+
+    Args:
+        listeners: Where it is listed until then.
+        callback: Called with every message that it wants.
+        filter: Tells which those are; None: all of them.
+    """
 
     def __init__(
         self, listeners: "Listeners", callback: Callback, filter: Filter | None

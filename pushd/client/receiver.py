@@ -189,6 +189,9 @@ class Receiver:
 
         The message at which the loop is left stays unread, unless it was acked.
 
+        Args:
+            filter: A quick predicate of the message; None lets every message through.
+
         Raises:
             StreamClosed: If the server does not want this client back.
         """
@@ -230,6 +233,7 @@ class Receiver:
             StreamClosed: If the server does not want this client back: it is refused,
                 or another session of this device took over.
             OSError: If the progress cannot be read or kept.
+            ValueError: If what was kept is no progress.
         """
         try:
             await self._begin.wait()
@@ -267,10 +271,10 @@ class Receiver:
                 await self._ended.wait()
 
     async def wait(self) -> None:
-        """Wait until it ends.
+        """Wait until it ends. Safe to cancel.
 
         Raises:
-            StreamClosed: As `run` does.
+            StreamClosed, OSError, ValueError: As `run` does.
         """
         await self._ended.wait()
         if self._failure is not None:

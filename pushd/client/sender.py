@@ -156,7 +156,8 @@ class Sender:
         """Deliver many payloads; one that is refused spoils no other.
 
         Those without a key get a random one. Order is kept for each recipient, unless a
-        delivery has to be retried.
+        delivery has to be retried. Safe to cancel; what was delivered is then unknown, and
+        a call with the same keys and payloads is safe.
 
         Returns:
             For each delivery, in order, where it is kept or why it is not.

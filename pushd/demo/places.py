@@ -21,7 +21,7 @@ PORTS_TRIED = 100
 
 @contextmanager
 def place_of(directory: Path | None) -> Iterator[Path]:
-    """Yield where things are kept; without a directory, one that vanishes."""
+    """Yield where things are kept; None: in a directory that vanishes."""
     if directory is not None:
         yield directory
         return
@@ -32,8 +32,12 @@ def place_of(directory: Path | None) -> Iterator[Path]:
 def listen(port: int | None, console: Console) -> socket:
     """Listen where the server is to be: on this port, or on the first that is free.
 
+    Args:
+        port: This one; None: the first that is free.
+        console: Where it is told if that is not the usual one.
+
     Raises:
-        ConfigurationError: If that is taken.
+        ConfigurationError: If this one is taken, or none is free.
     """
     if port is not None:
         return ports.claim(HOST, port)
@@ -51,12 +55,19 @@ def listen_hub(before: int | None) -> socket:
 
     Args:
         before: That port; None if there was none.
+
+    Raises:
+        ConfigurationError: If no port is free.
     """
     return listen_beside(before or HUB_PORT, *range(HUB_PORT, HUB_PORT + PORTS_TRIED))
 
 
 def listen_beside(first: int, *others: int) -> socket:
-    """Listen on the first of these ports that is free, or on any that is."""
+    """Listen on the first of these ports that is free, or on any that is.
+
+    Raises:
+        ConfigurationError: If none is.
+    """
     for candidate in (first, *others, 0):
         with suppress(ConfigurationError):
             return ports.claim(HOST, candidate)

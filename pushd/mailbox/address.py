@@ -48,7 +48,14 @@ Topology = Literal["server", "sentinel", "cluster"]
 
 @dataclass(frozen=True)
 class Access:
-    """Who we are at a server, and how the way there is protected."""
+    """Who we are at a server, and how the way there is protected.
+
+    Attributes:
+        username: As whom; None: as the server's default user.
+        password: Never shown; None: there is none.
+        db: Which of the server's databases has the mailboxes.
+        tls: How the server is verified; None: the way is plain.
+    """
 
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -58,7 +65,14 @@ class Access:
 
 @dataclass(frozen=True)
 class Address:
-    """Where one server is. Shown without the password."""
+    """Where one server is. Shown without the password.
+
+    Attributes:
+        host: Its name or address.
+        port: Its port.
+        access: How we come in.
+        path: Of its socket in the file system, instead of host and port; or None.
+    """
 
     host: str
     port: int

@@ -196,7 +196,8 @@ class Mailboxes(Protocol):
         """Come in as the owner: a write, so a lossy restart cannot go unnoticed.
 
         A mailbox that is not there is made if `create`, else the future fails with
-        `UnknownMailbox`. With `device`, every process hears that this session `joined`.
+        `UnknownMailbox`. The answer tells which ids of `holding` are no longer there. With
+        `device`, every process hears that this session `joined`.
         """
 
     def enter(
@@ -275,7 +276,7 @@ class Mailboxes(Protocol):
     def set_policy(
         self, mailbox: str, verdicts: Verdicts | None, *, instead: bytes = b""
     ) -> Future[None]:
-        """Give a mailbox a policy, or take it away; it counts from the next delivery on.
+        """Give a mailbox a policy, None for none; it counts from the next delivery on.
 
         With `instead`, only if its policy still has this record. `UnknownMailbox` if the
         mailbox is not there.

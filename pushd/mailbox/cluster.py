@@ -121,7 +121,7 @@ class Cluster:
 
         Where several are asked, what one cannot answer is `StoreUnavailable` in the place
         of each answer; a call over several keys has as many arguments for each, and one
-        answer.
+        answer. For the rest see `Coalescer.call`.
         """
         if len(keys) == 1:
             self._call(slot_of(keys[0]), function, keys, args, done, size)

@@ -57,7 +57,7 @@ class Node:
     Args:
         find: Tells where it is; may raise `Unavailable`.
         terms: What holds for it.
-        redirect: Takes a batch whose slot is not here, in a Cluster.
+        redirect: Takes a batch whose slot is not here, in a Cluster; else None.
         unsure: Called when the Cluster's map may be old.
 
     Attributes:
@@ -208,7 +208,7 @@ class Node:
 
     @property
     def address(self) -> Address | None:
-        """Where that leads to, or led to last."""
+        """Where that leads to, or led to last; None before the first."""
         return self._link.address
 
     @property

@@ -93,8 +93,8 @@ class RedisMailboxes:
         quota: Limits of every mailbox.
         durability: What accepted messages have to survive; `fsync` is checked.
         replicas: How many replicas must have them, if `replicated`.
-        observe: Called with the seconds each exchange with the store took.
-        waiting: How many mailboxes there may be in calls that wait for the store.
+        observe: Called with the seconds each exchange with the store took, or None.
+        waiting: How many mailboxes there may be in waiting calls; None: as it is by itself.
     """
 
     def __init__(

@@ -33,8 +33,8 @@ class Status(NamedTuple):
         phase: Where the session stands.
         unread: Messages the mailbox held when this history began.
         received: Messages that came since.
-        retry_in: Seconds until the next attempt, in phase WAITING.
-        code: The close code, in phases WAITING and STOPPED.
+        retry_in: Seconds until the next attempt, in phase WAITING; else None.
+        code: The close code, in phases WAITING and STOPPED, if there was one; else None.
         reason: Why it was closed, a sentence for people.
     """
 
@@ -52,7 +52,7 @@ class StreamClosed(Exception):
     Attributes:
         code: The close code.
         reason: Why, a sentence for people.
-        error: What the server refused, if it said so before closing.
+        error: What the server refused, if it said so before closing; else None.
     """
 
     def __init__(self, code: int, reason: str, error: PushdError | None = None) -> None:

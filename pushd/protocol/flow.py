@@ -143,7 +143,15 @@ class Flow:
         unread: int,
         overflow: Overflow | None,
     ) -> Commands:
-        """Take a page: send it, and go on with the next or with what waits in the gate."""
+        """Take a page: send it, and go on with the next or with what waits in the gate.
+
+        Args:
+            messages: What follows the position, as far as the limits went.
+            complete: Whether nothing followed the last of them.
+            tail: The last id assigned in the current epoch, or `<epoch>-0`.
+            unread: How many messages the mailbox holds.
+            overflow: What a full mailbox refused and its owner was not yet told, or None.
+        """
         if self.state is State.CLOSING:
             return NOTHING
         gate, self._gate = self._gate, None

@@ -217,6 +217,9 @@ class Owed:
 
         What the cursor covers is acked by one id up to which everything of its epoch
         was handled, the rest by name.
+
+        Args:
+            cursor: Up to which everything was handled; None: it covers nothing yet.
         """
         if cursor is not None:
             covered = [i for i in self.ids if i.epoch == cursor.id.epoch and i <= cursor.id]

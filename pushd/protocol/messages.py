@@ -106,6 +106,11 @@ class StoredMessage(Struct, frozen=True, gc=False):
 def message_body(sender: From, payload: str, app: str | None = None) -> bytes:
     """Encode the part of a message that is known when a delivery is accepted.
 
+    Args:
+        sender: As recipients are told.
+        payload: As it was delivered.
+        app: Web origin the sender's name belongs to; None: it has none.
+
     Returns:
         The JSON members from `from` to `payload`, each after a comma. The store puts
         `{"id":"..."` in front and `,"at":...,"expires":...}` behind, by its own clock.
@@ -150,7 +155,13 @@ class Accepted(Struct, frozen=True):
 
 
 class Problem(Struct, omit_defaults=True, frozen=True):
-    """An error inside a frame or a batch: code, sentence, seconds until a retry helps."""
+    """An error inside a frame or a batch: code, sentence, seconds until a retry helps.
+
+    Attributes:
+        code: Stable name of the error.
+        detail: What happened this time, and what to do about it.
+        retry_after: Seconds after which a retry may help; None where a retry cannot.
+    """
 
     code: str
     detail: str
@@ -277,7 +288,10 @@ class Seen(ClientFrame, tag="seen"):
 
 
 class Deliver(ClientFrame, tag="deliver", forbid_unknown_fields=True):
-    """A delivery over the stream; `token` speaks for another sender than the session."""
+    """A delivery over the stream; `token` speaks for another sender than the session.
+
+    The rest is as in a `Delivery`, and `ref` comes back with what became of it.
+    """
 
     to: str
     payload: str

@@ -237,7 +237,14 @@ class ServerSession(Flow):
         gone: Sequence[MessageId],
         overflow: Overflow | None,
     ) -> Commands:
-        """Take the mailbox as it was opened: greet the client, begin its history."""
+        """Take the mailbox as it was opened: greet the client, begin its history.
+
+        Args:
+            tail: The last id assigned in the current epoch, or `<epoch>-0`.
+            unread: How many messages wait.
+            gone: Which of those that the client holds are no longer in the mailbox.
+            overflow: What a full mailbox refused and its owner was not yet told, or None.
+        """
         if self.state is State.CLOSING:
             return NOTHING
         if self._hello is None:

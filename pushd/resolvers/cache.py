@@ -49,7 +49,7 @@ class Recent(OrderedDict[K, V]):
         self._size = size
 
     def add(self, key: K, value: V) -> tuple[K, V] | None:
-        """Put a value at the end; returns what had to leave for it."""
+        """Put a value at the end; returns what had to leave for it, or None."""
         self[key] = value
         self.move_to_end(key)
         return self.popitem(last=False) if len(self) > self._size else None
@@ -105,7 +105,7 @@ class Cache(Generic[K, V]):
         return entry.answer()
 
     def believed(self, key: K) -> V | None:
-        """Return the value last learnt, however old; this does not count as its use."""
+        """Return the value last learnt, however old, or None. It counts as no use."""
         entry = self._find(key)
         return None if entry is None else entry.value
 

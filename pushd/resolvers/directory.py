@@ -35,7 +35,8 @@ class Directory:
     Args:
         sources: Who knows the names of a form; names of other forms are unproven.
         fetcher: The way out to buckets.
-        static: Names that are known beforehand; what it lists, no source is asked.
+        static: Names that are known beforehand, of which no source is asked; None: there
+            are none.
         clock: Returns Unix seconds.
     """
 

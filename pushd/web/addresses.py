@@ -53,7 +53,8 @@ class Addresses:
         """Name the client behind a connection.
 
         Args:
-            peer: The address at the other end of the socket, its text first.
+            peer: The address at the other end of the socket, its text first; None: it has
+                none.
             forwarded: The header X-Forwarded-For; lines of it joined by commas.
         """
         hops = [str(peer[0])] if peer else []

@@ -128,7 +128,11 @@ class Fragments:
         self.count = 0
 
     def add(self, payload: bytes, *, most: int) -> None:
-        """Add the payload of the next frame, of which there may be `most`."""
+        """Add the payload of the next frame, of which there may be `most`.
+
+        Raises:
+            Violation: If there are more.
+        """
         self.data += payload
         self.count += 1
         if self.count > most:
@@ -173,7 +177,11 @@ def parse_close(payload: bytes) -> int:
 
 
 def check_text(payload: bytes) -> None:
-    """Refuse text that is not UTF-8 (8.1)."""
+    """Refuse text that is not UTF-8 (8.1).
+
+    Raises:
+        Violation: If this is not.
+    """
     if payload.isascii():
         return
     try:

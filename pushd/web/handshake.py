@@ -130,7 +130,13 @@ def offers(headers: Mapping[bytes, bytes], subprotocol: bytes) -> bool:
 
 
 def grant(request: Request, subprotocol: bytes | None, default: Fields) -> bytes:
-    """Answer 101; no extension is ever accepted, as none is named (9.1)."""
+    """Answer 101; no extension is ever accepted, as none is named (9.1).
+
+    Args:
+        request: The request for an upgrade, found good.
+        subprotocol: The one that is chosen; None: none is.
+        default: The fields that every answer has.
+    """
     digest = sha1(request.headers[b"sec-websocket-key"] + GUID, usedforsecurity=False)
     proof = b2a_base64(digest.digest(), newline=False)
     chosen = b"" if subprotocol is None else _CHOSEN % subprotocol

@@ -53,7 +53,7 @@ class Shape(NamedTuple):
         """Take apart what is one request of this shape, neither more nor less.
 
         Returns:
-            The text where the token is, and the body.
+            The text where the token is, and the body; None if it is not one.
         """
         start, middle, end, token_first = self
         if not data.startswith(start):

@@ -103,7 +103,17 @@ async def as_owner(parts: Parts, token: Token, call: Callable[[], Awaitable[T]])
 
 
 async def read_page(parts: Parts, mailbox: str, after: Cursor | None, limit: int) -> Page:
-    """Read what follows a cursor, or all unread from the first where it does not hold."""
+    """Read what follows a cursor, or all unread from the first where it does not hold.
+
+    Args:
+        parts: Of the server.
+        mailbox: Its DID.
+        after: The cursor; None: from the first.
+        limit: How many messages at most.
+
+    Raises:
+        PushdError: If the store refuses, or is away.
+    """
     line, read = parts["line"].run, partial(parts["mailboxes"].fetch, mailbox, limit=limit)
     start = START if after is None else after.id
     page: Page = await awaited(partial(line, partial(read, after=start)))
@@ -113,7 +123,12 @@ async def read_page(parts: Parts, mailbox: str, after: Cursor | None, limit: int
 
 
 def unread(page: Page, after: Cursor | None) -> Unread:
-    """Return a page as it is answered, with the cursor to go on from."""
+    """Return a page as it is answered, with the cursor to go on from.
+
+    Args:
+        page: What was read.
+        after: The cursor that was asked for; None: there was none.
+    """
     tail = page.tail
     cursor = Cursor(page.messages[-1].id if page.messages else tail, tail.epoch)
     return Unread(

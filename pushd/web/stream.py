@@ -124,7 +124,7 @@ class Stream(WebSocket, Driver):
     # --- what the websocket hears ----------------------------------------------------
 
     def requested(self, path: bytes, headers: Mapping[bytes, bytes]) -> Refusal | None:
-        """Decide about an upgrade: its path, its origin, its subprotocol."""
+        """Decide by path, origin and subprotocol about an upgrade; None grants it."""
         if path != PATH:
             return Refusal(404, "There is no websocket at this path.")
         if self._parts["hub"].draining:
