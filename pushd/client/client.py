@@ -38,6 +38,7 @@ from pushd.client.receiver import Receiver
 from pushd.client.servers import OVERLAP, Servers
 from pushd.client.state import State, StateFile
 from pushd.client.tasks import cancel
+from pushd.errors import BadRequest
 from pushd.identity.keys import Algorithm, PrivateKey
 from pushd.identity.names import form_of, validate_app
 from pushd.protocol.client_commands import Status
@@ -402,6 +403,8 @@ class Client:
             Unreachable: If one of them does not answer; as above.
         """
         own = _canonical(servers)
+        if not own:
+            raise BadRequest("An identity moves to at least one server.")
         fresh = [server for server in own if server not in self._own]
         if policy is None and fresh and self._own:
             policy = await self.policy()

@@ -24,7 +24,7 @@ from pushd.client import (
     Sender,
     Unproven,
 )
-from pushd.errors import MailboxFull, NameMismatch
+from pushd.errors import BadRequest, MailboxFull, NameMismatch
 from pushd.identity.contact import PATH as CONTACT
 from pushd.identity.contact import make_contact
 from pushd.mailbox.embedded import EmbeddedStore
@@ -291,6 +291,15 @@ async def test_an_old_server_is_left_when_its_time_is_over(
         assert states.get(world.server.url) is not Phase.STOPPED
         passed = 7200.0
         await eventually(lambda: states.get(world.server.url) is Phase.STOPPED)
+
+
+async def test_nobody_moves_to_no_server(world: World) -> None:
+    """The document would go on to name the old one, where nobody listens any more."""
+    async with talking(world) as (alice, bob, inbox):
+        with pytest.raises(BadRequest, match="at least one server"):
+            await bob.move_to([])
+        await alice.send(world.bob_name, "still here")
+        assert await inbox.has(1) == ["still here"]
 
 
 async def test_a_copy_over_a_second_server_is_handled_once(
