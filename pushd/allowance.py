@@ -19,7 +19,7 @@ class Allowance:
     def __init__(self, *, each: int, together: int) -> None:
         self._each = each
         self._together = together
-        # When each will have the whole allowance back, in Unix seconds.
+        # When each will have the whole allowance back, by the caller's clock.
         self._whole_at: dict[str, float] = {}
         self._all_whole_at = 0.0
 
@@ -28,7 +28,7 @@ class Allowance:
 
         Args:
             who: Who does it.
-            now: Unix seconds.
+            now: Seconds, by a clock that nobody sets.
 
         Returns:
             0.0 if it is; else the seconds after which it will be, and nothing is counted.

@@ -43,7 +43,7 @@ class Names:
             0: any number.
         metrics: Counts what is looked up.
         under_way: How many lookups there may be at a time; None: a bound of its own.
-        clock: Returns Unix seconds.
+        clock: Returns seconds; nobody may set it.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Names:
         lookups: int,
         metrics: Metrics,
         under_way: Bound | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._metrics = metrics

@@ -65,7 +65,7 @@ class Limited(RateLimited):
 
 
 class Rate:
-    """So many a minute for each; what `now` is, in Unix seconds, the caller says.
+    """So many a minute for each; what `now` is, in seconds, the caller says.
 
     Args:
         name: Whose limit it is.
@@ -125,7 +125,8 @@ class Rates:
         mailbox: Deliveries to one mailbox in a minute; 0: any number.
         address: New tokens from one address in a minute; 0: any number.
         metrics: Counts what is refused.
-        clock: Returns Unix seconds.
+        clock: Returns seconds; nobody may set it, or who did something lately would have to
+            wait until one that was set back has caught up.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class Rates:
         mailbox: int = 0,
         address: int = 0,
         metrics: Metrics,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._meter = meter
         self._senders = Rate("sender", sender) if sender else None

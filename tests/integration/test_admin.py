@@ -1,12 +1,15 @@
 """The operator's page: there only if asked for, and only for whoever has its token."""
 
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
 import pytest
 
+from pushd.web.admin import numbers as module
 from pushd.web.admin.numbers import FAILURES
 from tests.harness import Person, RunningServer, serving
 from tests.talking import listening, reading_events
@@ -103,6 +106,17 @@ async def test_guessing_is_slow(there: httpx2.AsyncClient) -> None:
     answer = await there.get("/admin/numbers", headers=OPERATOR)
     assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
     assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_a_clock_that_is_set_back_keeps_nobody_out(
+    there: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was guessed before counts no longer than it would have."""
+    for _ in range(FAILURES - 1):
+        await there.get("/admin/numbers")
+    back = SimpleNamespace(time=lambda: time.time() - 3600, monotonic=time.monotonic)
+    monkeypatch.setattr(module, "time", back)
+    await numbers(there)
 
 
 async def test_looking_is_not_limited(there: httpx2.AsyncClient) -> None:

@@ -1,10 +1,15 @@
 """Rates: so many a minute for each, decided here, added up elsewhere."""
 
+import time
+from inspect import signature
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pushd import rates
-from pushd.rates import WINDOW, Rate, Standing
+from pushd.names import Names
+from pushd.rates import WINDOW, Rate, Rates, Standing
 
 NOW = 1_760_000_000.0
 ALICE, MALLORY = "did:test:alice", "did:test:mallory"
@@ -90,3 +95,12 @@ def test_those_who_did_nothing_lately_are_forgotten_first() -> None:
 
     assert rate.exhausted(MALLORY, later)
     assert len(rate._counts_until) == 2
+
+
+@pytest.mark.parametrize("limited", [Rates, Names])
+def test_limits_go_by_a_clock_that_nobody_sets(limited: type[object]) -> None:
+    """By one that was set back an hour, nobody might do anything for as long."""
+    assert signature(limited).parameters["clock"].default is time.monotonic
+    rate = Rate("sender", 60)
+    rate.count(ALICE, NOW)
+    assert rate.exhausted(ALICE, NOW - 3600)

@@ -92,7 +92,7 @@ class ShowNumbers:
         """
         parts = parts_of(scope)
         client = parts["addresses"].of(scope["client"], forwarded_in(scope["headers"]))
-        self._admit(client, headers_of(scope).get(b"authorization", b""), time.time())
+        self._admit(client, headers_of(scope).get(b"authorization", b""), time.monotonic())
         body = msgspec.json.encode(await self._gather(parts))
         await answer(send, 200, body, NO_STORE)
 
