@@ -58,10 +58,12 @@ class Http(Limited):
     def _route(self) -> None:
         """Choose the way of a request whose head is there."""
         if self.parser.should_upgrade():
+            headers = dict(self.headers)
             # Behind a request that is under way it may not: an answer is still to come.
-            self._upgrades = not self._is_busy() and wants_websocket(dict(self.headers))
-            if self._upgrades:
-                return  # the rest is `handle_websocket_upgrade`
+            self._upgrades = not self._is_busy() and wants_websocket(headers)
+            self._unasked = not self._upgrades and b"upgrade" in headers
+            if self._upgrades or self._unasked:
+                return  # the rest is `handle_websocket_upgrade`, or `_forget_upgrade`
         if self.url == express.PATH and self._take_on():
             return
         if self.url.startswith(events.PATH) and self._expect_events():
@@ -80,7 +82,7 @@ class Http(Limited):
         if self._express is not None:
             posted, self._express = self._express, None
             posted.run()
-        elif self._events is None:
+        elif self._events is None and not self._unasked:
             super()._run()
 
     def shutdown(self) -> None:

@@ -40,6 +40,7 @@ class Lean(HttpToolsProtocol):
     cycle: Any = None  # uvicorn's of a request, or an Express that plays its part
 
     _reading = NOTHING
+    _unasked = False  # whether the last head asks for a protocol that it does not get
     _last = False
     _answered_at = 0.0
 
@@ -59,8 +60,7 @@ class Lean(HttpToolsProtocol):
         self.config = config
         self.app = config.loaded_app
         self.loop = _loop or get_event_loop()
-        self.parser = HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.parser = self._make_parser()
         self.ws_protocol_class = config.ws_protocol_class
         self.root_path = config.root_path
         self.limit_concurrency = config.limit_concurrency
@@ -70,6 +70,11 @@ class Lean(HttpToolsProtocol):
         self.connections = server_state.connections
         self.tasks = server_state.tasks
         self.pipeline = _NO_PIPELINE
+
+    def _make_parser(self) -> HttpRequestParser:
+        parser = HttpRequestParser(self)
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # uvicorn narrows it so
         """Begin, without the addresses of both ends.
@@ -112,6 +117,19 @@ class Lean(HttpToolsProtocol):
     def _run(self) -> None:
         """Do what there is to do once all of a request is there."""
         super().on_message_complete()
+
+    def _forget_upgrade(self) -> None:
+        """Read the last head again, as one that asks for no other protocol.
+
+        What follows a head that does, the parser takes for that protocol. A body would be
+        dropped, or, where it comes later, be read as the next request.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        fields = [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+        line = b"%b %b HTTP/%b\r\n" % (method, self.url, version.encode())
+        self._unasked = False
+        self.parser = self._make_parser()
+        self.parser.feed_data(b"".join((line, *fields, b"\r\n")))
 
     def _make_scope(self) -> None:
         """Catch up on what uvicorn does when a connection and a head begin."""

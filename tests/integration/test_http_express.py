@@ -246,3 +246,40 @@ def test_an_upgrade_behind_a_delivery_is_answered_in_its_turn(ways: Ways) -> Non
         answers = b"".join(iter(lambda: peer.recv(65536), b""))
     statuses = [int(part[:3]) for part in answers.split(b"HTTP/1.1 ")[1:]]
     assert statuses == [202, 426]
+
+
+H2C = ("Connection: Upgrade", "Upgrade: h2c")
+"""What clients of HTTP/2 say with their first request."""
+
+
+def test_who_asks_for_another_protocol_is_answered_as_if_not(ways: Ways) -> None:
+    """The body is not lost, nor what comes behind it."""
+    token = ways.alice.token("deliver", ways.bob.did)
+    first = ways.request("POST", "/v1/deliveries", token, body_of(ways), *H2C)
+    second = ways.request("GET", "/nothing", token, b"", *H2C)
+    requests = [one.replace(b"Connection: close\r\n", b"") for one in (first, second)]
+    last = ways.request("POST", "/v1/deliveries", token, body_of(ways), *H2C)
+    answers = exchange(ways.server.url, b"".join((*requests, last)))
+    statuses = [int(part[:3]) for part in answers.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [202, 404, 202]
+
+
+async def test_the_body_of_who_asks_for_another_protocol_is_no_request(
+    ways: Ways,
+) -> None:
+    """Else a body could be a request that whoever stands in between never saw."""
+    body, last = (ways.request("GET", path, "", b"") for path in ("/inside", "/last"))
+    body = body.replace(b"Connection: close\r\n", b"")
+    token = ways.alice.token("deliver", ways.bob.did)
+    more = (*H2C, "Expect: 100-continue")
+    asked = ways.request("POST", "/v1/deliveries", token, body, *more)
+    parts = urlsplit(ways.server.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(asked.replace(b"Connection: close\r\n", b"").removesuffix(body))
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(body + last)
+    answers = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    statuses = [int(part[:3]) for part in answers.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [400, 404]
