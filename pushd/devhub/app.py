@@ -15,7 +15,7 @@ from pushd.devhub.limits import Limits
 from pushd.devhub.names import Names
 from pushd.devhub.reader import PREFIX, Reader
 from pushd.devhub.storage import Storage
-from pushd.devhub.tokens import Gate
+from pushd.devhub.tokens import TokenRules
 from pushd.errors import BadRequest
 from pushd.identity.addresses import stacks_address
 from pushd.identity.keys import Algorithm, PrivateKey, PublicKey, address, hash160
@@ -58,7 +58,7 @@ class DevHub:
         hub_urls = {url, f"https://{server}"} if limits.require_hub_url else None
         gaia = Gaia(
             self.storage,
-            Gate(server, hub_urls, limits.whitelist),
+            TokenRules(server, hub_urls, limits.whitelist),
             limits=limits,
             read_url=self.read_url,
             clock=clock,

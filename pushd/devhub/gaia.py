@@ -26,7 +26,7 @@ from pushd.devhub.errors import (
 )
 from pushd.devhub.limits import Limits, Throttle
 from pushd.devhub.storage import File, Storage
-from pushd.devhub.tokens import Gate, Scopes, challenge
+from pushd.devhub.tokens import Scopes, TokenRules, challenge
 
 MAX_CONTENT_TYPE = 1024
 """Characters of a content type."""
@@ -42,7 +42,7 @@ class Gaia:
 
     Args:
         storage: Where the files are.
-        gate: What it wants of tokens.
+        rules: What it wants of tokens.
         limits: What else it wants.
         read_url: Where the read half serves the files, with a slash at the end.
         clock: Tells seconds since the epoch.
@@ -51,14 +51,14 @@ class Gaia:
     def __init__(
         self,
         storage: Storage,
-        gate: Gate,
+        rules: TokenRules,
         *,
         limits: Limits,
         read_url: str,
         clock: Callable[[], float],
     ) -> None:
         self._storage = storage
-        self._gate = gate
+        self._rules = rules
         self._limits = limits
         self._read_url = read_url
         self._clock = clock
@@ -76,7 +76,7 @@ class Gaia:
     async def _hub_info(self, request: Request) -> Response:
         return JSONResponse(
             {
-                "challenge_text": challenge(self._gate.server),
+                "challenge_text": challenge(self._rules.server),
                 "latest_auth_version": "v1",
                 "max_file_upload_size_megabytes": self._limits.max_file_megabytes,
                 "read_url_prefix": self._read_url,
@@ -220,7 +220,7 @@ class Gaia:
             return _bad_json("oldestValidTimestamp is not a valid integer")
         # Neither scopes nor an earlier revocation are looked at: whoever holds any token
         # may lock the owner out. The real hub lets them.
-        self._gate.check(_authorization(request), bucket, oldest=0, now=self._clock())
+        self._rules.check(_authorization(request), bucket, oldest=0, now=self._clock())
         before, oldest = self._oldest(bucket), _int32(int(match[1]))
         if before == 0 or before <= oldest:
             self._storage.write(
@@ -232,7 +232,7 @@ class Gaia:
         return JSONResponse({"status": "success"}, status_code=202)
 
     def _check(self, request: Request, bucket: str) -> Scopes:
-        return self._gate.check(
+        return self._rules.check(
             _authorization(request),
             bucket,
             oldest=self._oldest(bucket),

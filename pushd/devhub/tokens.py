@@ -64,7 +64,7 @@ class Scopes(NamedTuple):
         return any(kind.startswith("putFileArchival") for kind, _ in self.entries)
 
 
-class Gate(NamedTuple):
+class TokenRules(NamedTuple):
     """What a hub wants of a token.
 
     Attributes:

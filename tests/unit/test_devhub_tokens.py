@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 )
 
 from pushd.devhub.errors import HubError, ValidationError
-from pushd.devhub.tokens import Gate, Scopes, challenge
+from pushd.devhub.tokens import Scopes, TokenRules, challenge
 from pushd.identity.curves import SECP256K1_ORDER
 from pushd.identity.keys import PrivateKey, address
 
-GATE = Gate("hub.example")
+RULES = TokenRules("hub.example")
 KEY, OTHER = (PrivateKey.from_hex(digit * 64) for digit in "12")
 BUCKET = address(KEY.public.raw)
 UNCOMPRESSED = coincurve.PublicKey(KEY.public.raw).format(compressed=False)
@@ -41,7 +41,7 @@ def signature(signed: str, key: PrivateKey = KEY) -> bytes:
 def passes(header: str, bucket: str = BUCKET) -> bool:
     """Tell whether a header allows anything."""
     try:
-        return GATE.check(header, bucket, oldest=0, now=1000.0) == Scopes()
+        return RULES.check(header, bucket, oldest=0, now=1000.0) == Scopes()
     except HubError:
         return False
 
@@ -115,7 +115,7 @@ def test_claims_are_an_object(payload: bytes) -> None:
     header = bearer(signed, segment(signature(signed)))
 
     with pytest.raises(ValidationError, match="Failed to parse"):
-        GATE.check(header, BUCKET, oldest=0, now=1000.0)
+        RULES.check(header, BUCKET, oldest=0, now=1000.0)
 
 
 @pytest.mark.parametrize("issuer", [KEY.public.raw.hex().upper(), UNCOMPRESSED.hex()])
@@ -134,7 +134,9 @@ def test_an_issuer_that_is_no_key_is_unexpected(issuer: Any) -> None:
     signed = message(iss=issuer)
 
     with pytest.raises(HubError) as refused:
-        GATE.check(bearer(signed, segment(signature(signed))), BUCKET, oldest=0, now=1000.0)
+        RULES.check(
+            bearer(signed, segment(signature(signed))), BUCKET, oldest=0, now=1000.0
+        )
     assert refused.type is HubError
 
 
@@ -207,4 +209,4 @@ def test_older_clients_sign_the_challenge_itself(header: str, good: bool) -> Non
 
 def test_older_clients_know_no_revocation() -> None:
     """Their tokens tell no time, so none is too old: that is how the real hub has it."""
-    assert GATE.check(legacy(), BUCKET, oldest=2000, now=1000.0) == Scopes()
+    assert RULES.check(legacy(), BUCKET, oldest=2000, now=1000.0) == Scopes()
