@@ -94,8 +94,9 @@ class Lean(HttpToolsProtocol):
         self.headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a field."""
-        self.headers.append((name.lower(), value))
+        """Keep a field; one behind a body is none of the head (RFC 9110 section 6.5.1)."""
+        if self._reading is HEAD:
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """End a head, begin a body."""

@@ -283,3 +283,13 @@ async def test_the_body_of_who_asks_for_another_protocol_is_no_request(
     await writer.wait_closed()
     statuses = [int(part[:3]) for part in answers.split(b"HTTP/1.1 ")[1:]]
     assert statuses == [400, 404]
+
+
+def test_what_follows_a_body_is_no_header(ways: Ways) -> None:
+    """A token behind the last chunk neither lets anybody in nor keeps anybody out."""
+    good, bad = ways.alice.token("deliver", ways.bob.did), "no token"
+    for head, behind, status in (("", good, 401), (good, bad, 202)):
+        request = ways.request("POST", "/v1/deliveries", head, body_of(ways), length=False)
+        field = f"Authorization: Bearer {behind}\r\n\r\n".encode()
+        answer = exchange(ways.server.url, request.removesuffix(b"\r\n") + field)
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
