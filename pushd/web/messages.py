@@ -64,7 +64,7 @@ class GetMessages:
                     await waiting.until(page.tail, seconds, receive)
                     page = await read()
         await answer(send, 200, encode(unread(page, after)), NO_STORE)
-        if page.overflow is not None:
+        if page.overflow is not None and scope["method"] != "HEAD":
             parts["mailboxes"].told(mailbox, page.overflow)
 
 

@@ -383,6 +383,29 @@ async def test_a_full_mailbox_refuses_and_its_owner_learns_of_it(store_url: str)
             assert "overflow" not in await box.page()
 
 
+async def test_an_owner_who_asks_for_the_head_was_told_nothing(store_url: str) -> None:
+    """What a full mailbox refused stands in a body, and is kept until one is sent."""
+    with serving(store_url, max_mailbox_messages=2) as server:
+        async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as http:
+            box = Box(http, server)
+            await box.page()
+            await box.fill("1")
+            box.alice = Person(server.url)
+            [last] = await box.fill("2")
+            refused = await http.post(
+                "/v1/deliveries",
+                json={"to": box.bob.did, "payload": "3"},
+                headers=box.alice.deliver(box.bob.did),
+            )
+            assert refused.status_code == 507
+            await box.ack(upto=last)
+            await box.fill("4")
+            for _ in range(2):
+                headers = box.bob.receive()
+                assert (await http.head("/v1/messages", headers=headers)).is_success
+            assert (await box.page())["overflow"]["refused"] == 1
+
+
 # --- who may have a mailbox ----------------------------------------------------------
 
 
