@@ -232,7 +232,8 @@ class Mailboxes(Protocol):
     def tails(self, mailboxes: Sequence[str]) -> Future[list[Tail]]:
         """Tell the tail of each mailbox, None for one that is not there.
 
-        Where a part of the store is away, `StoreUnavailable` stands for each of its own.
+        Where a part of the store is away, `StoreUnavailable` stands for each of its own;
+        for a mailbox that must be brought in order first and cannot be, it does too.
         """
 
     def acknowledge(

@@ -272,13 +272,17 @@ class RedisMailboxes:
         for name, answer in zip(names, answers, strict=True):
             if answer == TOUCH:
                 again = partial(self._ask_tails, check, [name])
-                self._touch(name, again, partial(settle, check.future))
+                self._touch(name, again, partial(self._no_tail, check, name))
             elif isinstance(answer, PushdError):
                 check.found[name] = answer
             else:
                 check.found[name] = None if isinstance(answer, int) else parse_id(answer)
         if len(check.found) == check.wanted:
             settle(check.future, [check.found[mailbox] for mailbox in check.mailboxes])
+
+    def _no_tail(self, check: "_TailCheck", name: str, error: PushdError) -> None:
+        """Take why a mailbox cannot be brought in order, in the place of its tail."""
+        self._tails(check, [name], [error])
 
     def acknowledge(
         self,

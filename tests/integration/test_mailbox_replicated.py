@@ -155,6 +155,19 @@ async def test_acks_and_reads_do_not_wait(make: Make, replica: Server) -> None:
         await waiting
 
 
+async def test_one_tail_that_cannot_be_told_costs_no_other(
+    make: Make, primary: Server, replica: Server
+) -> None:
+    """A mailbox has to be brought in order, and that is not on the replica."""
+    mailboxes = await make()
+    bob, _ = await opened(mailboxes), await opened(mailboxes, CAROL)
+    primary.ask("DEL", f"pushd:{{{CAROL}}}:s")
+    replica.pause()
+    tail, refused = await mailboxes.tails([BOB, CAROL])
+    assert tail == bob.tail
+    assert isinstance(refused, StoreUnavailable)
+
+
 async def test_calls_of_a_tick_share_one_wait(make: Make, primary: Server) -> None:
     """Group commit: a hundred senders cost the replica one round trip."""
     mailboxes = await make()
