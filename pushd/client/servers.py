@@ -74,13 +74,17 @@ class Servers:
 
     async def leave(self) -> bool:
         """Stop listening where it is time to; tell whether there was any."""
-        over = [server for server in self.left if self._is_over(server)]
-        for server in over:
-            await self._stop(server)
-            del self.left[server]
-        return bool(over)
+        before = dict(self.left)
+        for server in before:
+            # Asked for each anew, as one may move back to it while another is stopped.
+            if self._is_over(server):
+                del self.left[server]
+                await self._stop(server)
+        return self.left != before
 
     def _is_over(self, server: str) -> bool:
+        if server not in self.left:
+            return False
         passed = self._clock() - self.left[server]
         done = self._receivers[server].empty or self._running[server].done()
         return passed >= FORGOTTEN or (passed >= self._overlap and done)
@@ -121,8 +125,10 @@ class Servers:
 
     async def _stop(self, server: str) -> None:
         receiver, running = self._receivers.pop(server), self._running.pop(server)
-        await receiver.stop()
-        running.cancel()
-        with suppress(asyncio.CancelledError, StreamClosed, OSError, ValueError):
-            await running
-        self._ended.set()
+        try:
+            await receiver.stop()
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError, StreamClosed, OSError, ValueError):
+                await running
+            self._ended.set()

@@ -8,6 +8,7 @@ import pytest
 from pushd.client import StreamClosed
 from pushd.client.receiver import Receiver
 from pushd.client.servers import FORGOTTEN, OVERLAP, Servers
+from pushd.client.tasks import cancel
 
 A, B, C = (f"https://{letter}.example" for letter in "abc")
 
@@ -18,13 +19,18 @@ class FakeReceiver:
     def __init__(self) -> None:
         self.empty = False
         self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.stopping = asyncio.Event()
+        self.listeners_are_done = asyncio.Event()
+        self.listeners_are_done.set()
 
     async def run(self) -> None:
         """Wait for the end."""
         await self.end
 
     async def stop(self) -> None:
-        """End."""
+        """End, once the listeners are done."""
+        self.stopping.set()
+        await self.listeners_are_done.wait()
         if not self.end.done():
             self.end.set_result(None)
 
@@ -102,6 +108,37 @@ async def test_to_move_back_is_to_stay() -> None:
     assert case.made == [A, B]
     assert case.servers.left == {B: 1000.0}
     await case.servers.stop()
+
+
+async def test_to_move_back_while_servers_are_left_is_to_stay() -> None:
+    """At the one that is being left a new connection begins; that of the next goes on."""
+    case = Case()
+    case.servers.begin([C], before=[], left={A: case.now, B: case.now})
+    case.now += FORGOTTEN
+    leaving = case.receivers[A]
+    leaving.listeners_are_done.clear()
+    left = asyncio.create_task(case.servers.leave())
+    await leaving.stopping.wait()
+    case.servers.move_to([A, B, C])
+    leaving.listeners_are_done.set()
+    await left
+    assert sorted(case.listened) == [A, B, C]
+    assert case.servers.left == {}
+    assert sorted(case.made) == [A, A, B, C]
+    await case.servers.stop()
+
+
+async def test_a_client_that_closes_while_a_server_is_left_is_gone_there_too() -> None:
+    """Whoever was stopping it is cancelled; its connection does not outlive that."""
+    case = Case()
+    case.servers.begin([B], before=[], left={A: case.now})
+    case.now += FORGOTTEN
+    case.receivers[A].listeners_are_done.clear()
+    left = asyncio.create_task(case.servers.leave())
+    await case.receivers[A].stopping.wait()
+    await cancel(left)
+    await case.servers.stop()
+    assert case.listened == []
 
 
 async def test_a_server_that_refused_is_tried_again_when_it_is_chosen_again() -> None:
