@@ -133,6 +133,39 @@ describe('a queue', () => {
     if (!passes) expect(await outcome).toBe(failure);
   });
 
+  test('says that it was sent, also where the store then fails', async () => {
+    const queue = page();
+    queue.sent.add(() => (store.set = set));
+    const set = store.set;
+    store.set = async (name, value) => {
+      if (tried.length && name === 'queue me') throw new Error('The disk is full.');
+      return set.call(store, name, value);
+    };
+    const unsent: string[] = [];
+    queue.unsent.add(one => unsent.push(one.id));
+    expect((await queue.add(draft('a'))).id).toBe('a');
+    expect(unsent).toEqual([]);
+    // It is still kept, so a later page sends it again: the same delivery.
+    const later = page();
+    const sent: Sent[] = [];
+    later.sent.add(one => sent.push(one));
+    await vi.advanceTimersByTimeAsync(100);
+    expect(sent.map(one => [one.id, one.server])).toEqual([['a', 'sealed 1']]);
+  });
+
+  test('goes on where the store failed, once it can be read again', async () => {
+    const get = store.get;
+    const queue = page();
+    let asked = 0;
+    store.get = async name => {
+      if (name !== 'queue me' || asked++ !== 1) return get.call(store, name);
+      throw new Error('The disk is away.');
+    };
+    const sending = queue.add(draft('a'));
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect((await sending).id).toBe('a');
+  });
+
   test('gives up before servers forget the key', async () => {
     online = false;
     const queue = page();

@@ -29,6 +29,6 @@ test('the parts that listen and deliver, sealed, fit in 25 KiB', async () => {
   expect(size).toBeLessThanOrEqual(25 * KIB);
 });
 
-test('all of it fits in 37 KiB: names, buckets, the queue and the fallbacks too', async () => {
-  expect(await sizeOf(`export * from './index.ts'`)).toBeLessThanOrEqual(37 * KIB);
+test('all of it fits in 38 KiB: names, buckets, the queue and the fallbacks too', async () => {
+  expect(await sizeOf(`export * from './index.ts'`)).toBeLessThanOrEqual(38 * KIB);
 });

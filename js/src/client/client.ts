@@ -11,7 +11,7 @@
  * each server listens, the inbox opens what comes, the directory finds and proves names.
  */
 
-import { NoBucket } from '../errors.ts';
+import { badRequest, NoBucket } from '../errors.ts';
 import { randomText } from '../identity/bytes.ts';
 import type { PrivateKey } from '../identity/keys.ts';
 import { formOf, validateApp } from '../identity/names.ts';
@@ -244,6 +244,7 @@ export class Client {
    */
   async moveTo(servers: string[]): Promise<void> {
     const own = canonical(servers);
+    if (!own.length) throw badRequest('An identity moves to at least one server.');
     await this.#publish(own);
     this.#own = own;
     if (this.#started) {

@@ -42,9 +42,12 @@ export class Handled {
     const mark = hex(sha256(utf8(`${message.sender} ${id}`))).slice(0, 32);
     if (this.#marks.has(mark)) throw new Duplicate();
     const first = this.#first.get(mark);
-    if (first && first !== message && !first.left) throw new NotYet(WAIT);
+    if (first && first !== message) throw new NotYet(WAIT);
     this.#first.set(mark, message);
     message.onAck = () => this.#add(mark);
+    message.onLeave = () => {
+      if (this.#first.get(mark) === message) this.#first.delete(mark);
+    };
   }
 
   #add(mark: string): void {

@@ -39,10 +39,10 @@ export class Received<C = unknown> {
   acked = false;
   /** Whether the app, or a later attempt to open it, settles it. */
   held = false;
-  /** Whether it was left unread. */
-  left = false;
   /** Called once, when `ack` is. */
   onAck: (() => void) | undefined;
+  /** Called whenever `leave` is. */
+  onLeave: (() => void) | undefined;
   readonly #place: MessageId;
   readonly #recipient: Recipient;
 
@@ -83,8 +83,8 @@ export class Received<C = unknown> {
   /** Leaves the message unread, to come again with the next connection. */
   leave(): void {
     if (this.acked) return;
-    this.left = true;
     this.#recipient.failed(this.#place);
+    this.onLeave?.();
   }
 }
 

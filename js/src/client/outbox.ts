@@ -204,7 +204,7 @@ export class Outbox {
         if (accepted.mailbox === did) return { id, did, server, accepted };
       } catch (error) {
         if (!(error instanceof PushdError || error instanceof Unreachable)) throw error;
-        if (remembered && error.status === 404) throw new Stale(error);
+        if (remembered && error.status === 404) throw new Stale();
         if (!isUndecided(error)) throw error;
         failure = error;
         continue;

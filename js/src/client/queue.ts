@@ -81,7 +81,7 @@ export class Queue {
     this.#paused = false;
     void this.drafts().then(drafts => {
       for (const { to } of drafts) this.#go(to);
-    });
+    }, notKept);
   }
 
   /** Sends nothing more until `start`; what is under way goes on. */
@@ -117,7 +117,8 @@ export class Queue {
 
   async #lane(to: string): Promise<void> {
     for (let attempts = 0; !this.#paused && this.#due.delete(to); ) {
-      if (await exclusively(`${this.#name} to ${to}`, () => this.#pass(to))) continue;
+      const pass = exclusively(`${this.#name} to ${to}`, () => this.#pass(to));
+      if (await pass.catch(notKept)) continue;
       if (this.#paused) return;
       this.#due.add(to);
       const limit = Math.min(BACKOFF_CAP, BACKOFF_BASE * 2 ** attempts++);
@@ -135,21 +136,22 @@ export class Queue {
 
   /** Tries a draft; tells whether it is settled. */
   async #try(draft: Draft): Promise<boolean> {
+    let outcome: Sent | Error;
     try {
-      const sent = await this.#options.send(draft, kept => this.#keep(kept));
-      await this.#remove(draft);
-      this.#settle({ sent: { ...sent, draft: draft.id } });
+      outcome = await this.#options.send(draft, kept => this.#keep(kept));
     } catch (thrown) {
-      let error = asError(thrown);
-      if (passesByItself(error)) {
+      outcome = asError(thrown);
+      if (passesByItself(outcome)) {
         if (this.#options.clock() - draft.at < GIVEN_UP) return false;
-        error = new Unreachable(`It could not be sent for days. ${error.message}`);
+        outcome = new Unreachable(`It could not be sent for days. ${outcome.message}`);
       }
-      await this.#remove(draft);
-      const { code, status, retryAfter } = error as PushdError;
-      const { name, message } = error;
-      this.#settle({ unsent: draft, error: { name, message, code, status, retryAfter } }, error);
     }
+    // What stays in the store is tried again by a later page, and is the same delivery.
+    await this.#remove(draft).catch(notKept);
+    if (outcome instanceof Error) {
+      const { name, message, code, retryAfter } = outcome as PushdError;
+      this.#settle({ unsent: draft, error: { name, message, code, retryAfter } }, outcome);
+    } else this.#settle({ sent: { ...outcome, draft: draft.id } });
     return true;
   }
 
@@ -198,6 +200,11 @@ export class Queue {
       await this.#options.store.set(this.#name, change(await this.#ids()));
     });
   }
+}
+
+/** Says that the store fails; what waits is tried again. */
+function notKept(error: unknown): void {
+  console.error('What waits is not kept:', asError(error).name);
 }
 
 /** Tells whether it may go well later, without anybody doing anything. */

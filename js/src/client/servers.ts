@@ -26,6 +26,7 @@ export class Servers {
   readonly #make: (server: string) => Running;
   readonly #clock: Clock;
   readonly #receivers = new Map<string, Running>();
+  #stopped: Promise<unknown> | undefined;
 
   constructor(make: (server: string) => Running, clock: Clock) {
     this.#make = make;
@@ -61,11 +62,8 @@ export class Servers {
   /** Stops listening where it is time to; tells whether there was any. */
   async leave(): Promise<boolean> {
     const over = Object.keys(this.left).filter(server => this.#isOver(server));
-    for (const server of over) {
-      await this.#receivers.get(server)?.stop();
-      this.#receivers.delete(server);
-      delete this.left[server];
-    }
+    for (const server of over) delete this.left[server];
+    await this.#stop(over);
     return over.length > 0;
   }
 
@@ -85,13 +83,21 @@ export class Servers {
   }
 
   /** Lets all listeners finish, and closes every connection. */
-  async stop(): Promise<void> {
-    await Promise.all([...this.#receivers.values()].map(receiver => receiver.stop()));
-    this.#receivers.clear();
+  stop(): Promise<unknown> {
+    return this.#stop([...this.#receivers.keys()]);
+  }
+
+  /** Stops listening; who moves back meanwhile listens anew. */
+  #stop(servers: string[]): Promise<unknown> {
+    const stopped = servers.map(server => this.#receivers.get(server)?.stop());
+    for (const server of servers) this.#receivers.delete(server);
+    this.#stopped = Promise.all([this.#stopped, ...stopped]);
+    return this.#stopped;
   }
 
   #listen(server: string): void {
-    if (this.#receivers.has(server)) return;
+    const there = this.#receivers.get(server);
+    if (there && there.state.is !== 'closed') return;
     const receiver = this.#make(server);
     this.#receivers.set(server, receiver);
     void receiver.start();
