@@ -425,7 +425,11 @@ class Client:
     # --- its life --------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        state = await self._file.load()
+        try:
+            state = await self._file.load()
+        except BaseException:  # cancelled too
+            await self._close()
+            raise
         self._handled.recall(state.handled)
         self._servers.begin(self._own, before=state.servers, left=state.left)
         self._keeper = asyncio.create_task(self._keep())
@@ -437,20 +441,25 @@ class Client:
             await self._servers.stop()
             await self._save()
         finally:
-            if self._own_fetcher:
-                await self.fetcher.close()
+            await self._close()
+
+    async def _close(self) -> None:
+        if self._own_fetcher:
+            await self.fetcher.close()
 
     async def _keep(self) -> None:
-        """Leave servers when it is time to, and save what changed."""
-        changed = True
+        """Leave servers when it is time to, and save what changed until it is saved."""
+        unsaved = True
         while True:
-            if changed:
+            if unsaved:
                 try:
                     await self._save()
+                    unsaved = False
                 except OSError as error:
                     log_failure("What was handled is not saved", error)
             await asyncio.sleep(LOOK_EVERY)
-            changed = await self._servers.leave() or self._handled.changed
+            left = await self._servers.leave()
+            unsaved = unsaved or left or self._handled.changed
 
     async def _save(self) -> None:
         self._handled.changed = False

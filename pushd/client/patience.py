@@ -28,9 +28,15 @@ class Patience:
         self._attempts = 0
 
     async def pause(self, retry_after: float) -> bool:
-        """Wait before the next attempt; False, at once, if there is no time for one."""
+        """Wait before the next attempt; False, at once, if there is no time for one.
+
+        Args:
+            retry_after: Seconds that a server asks for; below zero is zero, or one that
+                says so would be asked without end.
+        """
         limit = min(BACKOFF_CAP, BACKOFF_BASE * 2**self._attempts)
-        delay = retry_after + random.random() * limit  # noqa: S311 # spreads load only
+        jitter = random.random() * limit  # noqa: S311 # spreads load only
+        delay = max(0.0, retry_after) + jitter
         if time.monotonic() + delay > self._until:
             return False
         self._attempts += 1

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from errno import ENOSPC
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from pushd.client import (
     Sender,
     Unproven,
 )
+from pushd.client.cursors import replace
 from pushd.errors import BadRequest, MailboxFull, NameMismatch
 from pushd.identity.contact import PATH as CONTACT
 from pushd.identity.contact import make_contact
@@ -291,6 +293,26 @@ async def test_an_old_server_is_left_when_its_time_is_over(
         assert states.get(world.server.url) is not Phase.STOPPED
         passed = 7200.0
         await eventually(lambda: states.get(world.server.url) is Phase.STOPPED)
+
+
+async def test_what_could_not_be_saved_is_saved_later(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nothing changes any more; a full disk is somebody's affair, and passes."""
+    failed = asyncio.Event()
+
+    def fails_once(path: Path, content: bytes) -> None:
+        if failed.is_set():
+            replace(path, content)
+        else:
+            failed.set()
+            raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pushd.client.client.LOOK_EVERY", 0.02)
+    monkeypatch.setattr("pushd.client.state.replace", fails_once)
+    async with talking(world, state_dir=tmp_path, listen=False):
+        await eventually(lambda: list(tmp_path.glob("client-*.json")))
+        assert failed.is_set()
 
 
 async def test_nobody_moves_to_no_server(world: World) -> None:

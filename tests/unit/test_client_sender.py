@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from pushd.client import Accepted, Delivery, PrivateKey, Sender, Unreachable
+from pushd.client.patience import Patience
 from pushd.errors import (
     Forbidden,
     KeyConflict,
@@ -197,6 +198,12 @@ async def test_patience_ends() -> None:
         with pytest.raises(RateLimited):
             await sender.send(BOB, "x")
     assert len(server.requests) == 1
+
+
+async def test_a_wait_below_zero_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not take away the time between two attempts."""
+    monkeypatch.setattr(random, "random", lambda: 1.0)
+    assert not await Patience(0.1).pause(-100.0)
 
 
 async def test_nobody_there() -> None:
