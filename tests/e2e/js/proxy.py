@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 MAX_HEAD = 64 * 1024
+TURNS = 10
+"""Turns of the event loop in which what was accepted at the last moment has begun, is cut
+and is closed; asyncio takes one for each of some five steps."""
 
 Passes = Callable[[bytes], bool]
 """Tells of the head of a request, in lower case, whether it may pass."""
@@ -107,7 +110,9 @@ async def running_proxy() -> AsyncIterator[Proxy]:
     try:
         yield proxy
     finally:
-        server.close()
-        for _ in range(3):  # what was accepted at the last moment has to begin, to be cut
+        # A connection that asyncio was just accepting when its server is closed stays open.
+        asyncio.get_running_loop().remove_reader(server.sockets[0].fileno())
+        for _ in range(TURNS):
             await asyncio.sleep(0)
             await proxy.cut()
+        server.close()
