@@ -3,7 +3,8 @@
 The hub hears every publication of the mailboxes that somebody here listens to and hands
 it on. It is the one clock of all sessions: a wheel of one-second buckets, so that an idle
 session costs neither a timer nor a task. Every 15 seconds each mailbox's tail is compared
-with the store, so a lost publication costs seconds, never a message.
+with the store, so a lost publication costs seconds, never a message. Both are done for a
+few at a time: thousands who came in the same second would else hold up everybody's news.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Protocol
@@ -32,8 +33,8 @@ JUMP = 2.0
 """Seconds by which the clock differs at a turn when it was set; less comes of itself."""
 TAIL_CHECK = 15
 """Seconds in which the tail of every mailbox is compared once."""
-TAIL_BATCH = 500
-"""Mailboxes compared in one call to the store."""
+FEW = 32
+"""Listeners that are ticked, or mailboxes that are compared, before others go on."""
 
 
 class Listener(Protocol):
@@ -128,6 +129,7 @@ class Hub:
         # A tuple is replaced, never changed: a listener may leave while it is called.
         self._listeners: dict[str, tuple[Listener, ...]] = {}
         self._wheel: dict[int, list[Listener]] = {}
+        self._due: list[Listener] = []
         self._turned = int(time.time())
         self._ahead = time.time() - time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
@@ -262,7 +264,7 @@ class Hub:
 
     def interrupted(self, mailboxes: Sequence[str]) -> None:
         """Compare these mailboxes now: publications may have been lost."""
-        self._compare([mailbox for mailbox in mailboxes if mailbox in self._listeners])
+        self._compare(mailbox for mailbox in mailboxes if mailbox in self._listeners)
 
     def _tell(self, method: Callable[..., None], *arguments: object) -> None:
         """Call a listener; its failure is its own, the others must hear too."""
@@ -309,7 +311,9 @@ class Hub:
         everyone = [listener for group in self._listeners.values() for listener in group]
         for second, bucket in self._wheel.items():  # those that close have left already
             everyone += [listener for listener in bucket if listener.due == second]
+        everyone += self._due
         self._wheel.clear()
+        self._due.clear()
         self._turned = int(now)
         for listener in dict.fromkeys(everyone):
             listener.due = 0
@@ -319,35 +323,43 @@ class Hub:
     def turn(self, now: float) -> None:
         """Tick what is due, and compare one part of the mailboxes with the store."""
         for second in range(self._turned + 1, int(now) + 1):
-            # Set first: what a tick schedules belongs into a later bucket.
             self._turned = second
-            for listener in self._wheel.pop(second, ()):
-                if listener.due != second:
-                    continue  # it was moved to an earlier bucket
-                listener.due = 0
-                if listener.deadline <= now:
-                    self._tell(listener.tick, now)
-                self.schedule(listener)
+            bucket = self._wheel.pop(second, ())
+            # Whoever was moved to an earlier bucket is in both.
+            self._due += [listener for listener in bucket if listener.due == second]
+        self._tick(now)
         if not self._round:
             self._round = list(self._listeners)
         part = max(1, len(self._listeners) // TAIL_CHECK + 1)
         due, self._round = self._round[:part], self._round[part:]
-        self._compare(due)
+        self._compare(iter(due))
 
-    def _compare(self, mailboxes: list[str]) -> None:
-        """Ask the store for tails, and hand them to the listeners."""
-        if self._mailboxes is None:
-            return
-        names = iter(mailboxes)
-        while batch := list(islice(names, TAIL_BATCH)):
-            answer = self._mailboxes.tails(batch)
-            answer.add_done_callback(partial(self._compared, batch))
+    def _tick(self, now: float) -> None:
+        """Tick a few of those due, and the rest when others have had their turn."""
+        few, self._due = self._due[:FEW], self._due[FEW:]
+        for listener in few:
+            listener.due = 0
+            if listener.deadline <= now:
+                self._tell(listener.tick, now)
+            self.schedule(listener)
+        if self._due:
+            asyncio.get_running_loop().call_soon(self._tick, now)
 
-    def _compared(self, mailboxes: list[str], answer: "asyncio.Future[list[Tail]]") -> None:
+    def _compare(self, mailboxes: Iterator[str]) -> None:
+        """Ask the store for a few tails, and for the next when they are there."""
+        few = list(islice(mailboxes, FEW))
+        if few and self._mailboxes is not None:
+            answer = self._mailboxes.tails(few)
+            answer.add_done_callback(partial(self._compared, few, mailboxes))
+
+    def _compared(
+        self, few: list[str], rest: Iterator[str], answer: "asyncio.Future[list[Tail]]"
+    ) -> None:
         if answer.cancelled() or isinstance(answer.exception(), PushdError):
             return  # the store is away; the next round asks again
-        for mailbox, tail in zip(mailboxes, answer.result(), strict=True):
+        for mailbox, tail in zip(few, answer.result(), strict=True):
             if isinstance(tail, PushdError):
                 continue  # a part of the store is away
             for listener in self._listeners.get(mailbox, ()):
                 self._tell(listener.tail, tail)
+        self._compare(rest)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from asyncio import Future, get_running_loop
+from asyncio import Future, get_running_loop, sleep
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import cast
@@ -13,7 +13,7 @@ from pushd.admission import Admission
 from pushd.bounds import COME_BACK, Bound
 from pushd.errors import Overloaded, TooManySessions
 from pushd.futures import Done
-from pushd.hub import Hub
+from pushd.hub import FEW, Hub
 from pushd.mailbox.base import Acknowledged, Entry, Opened, Page, Result, Tail, Verdicts
 from pushd.metrics import Metrics
 from pushd.protocol.ids import MessageId
@@ -217,6 +217,12 @@ def join(hub: Hub, listener: Recorder) -> Recorder:
     return listener
 
 
+async def turns(count: int) -> None:
+    """Let everybody have so many turns of the event loop."""
+    for _ in range(count):
+        await sleep(0)
+
+
 MESSAGE = StoredMessage(MessageId(7, 1), b"{}")
 
 
@@ -358,7 +364,9 @@ class Waiting(Wait):
 
 
 @pytest.mark.parametrize("kind", [Leaving, Waiting])
-def test_no_second_sees_more_than_its_share(kind: type[Leaving] | type[Waiting]) -> None:
+async def test_no_second_sees_more_than_its_share(
+    kind: type[Leaving] | type[Waiting],
+) -> None:
     """A thousand that drain for ten seconds leave evenly, whether they stream or wait."""
     hub = make_hub(max_sessions=1000)
     everyone = [kind(str(n)) for n in range(1000)]
@@ -369,6 +377,7 @@ def test_no_second_sees_more_than_its_share(kind: type[Leaving] | type[Waiting])
     gone = []
     for second in range(1, 13):
         hub.turn(float(start + second))
+        await turns(100 // FEW + 1)
         gone.append(sum(one.gone for one in everyone))
     shares = [now - before for before, now in pairwise([0, *gone])]
     assert max(shares) <= 101
@@ -389,6 +398,50 @@ def test_the_wheel_ticks_what_is_due_once() -> None:
         hub.turn(start + second)
         ticks.append(listener.told.count("tick"))
     assert ticks == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1]
+
+
+def crowd(hub: Hub, count: int) -> list[Recorder]:
+    """Have so many join who are all due in the next second."""
+    everyone = [join(hub, Recorder(str(n), mailbox=f"did:test:{n}")) for n in range(count)]
+    for one in everyone:
+        one.deadline = hub._turned + 0.5
+        hub.schedule(one)
+    return everyone
+
+
+def ticked(everyone: Sequence[Recorder]) -> int:
+    """Count the ticks."""
+    return sum(one.told.count("tick") for one in everyone)
+
+
+async def test_many_who_are_due_at_once_let_others_have_their_turn() -> None:
+    """A few are ticked in a turn of the event loop, and in the end everyone, once."""
+    hub = make_hub()
+    everyone = crowd(hub, 3 * FEW + 1)
+    hub.turn(hub._turned + 1.0)
+    seen = [ticked(everyone)]
+    for _ in range(5):
+        await turns(1)
+        seen.append(ticked(everyone))
+    assert seen == [FEW, 2 * FEW, 3 * FEW, 3 * FEW + 1, 3 * FEW + 1, 3 * FEW + 1]
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+async def test_a_clock_that_is_set_reaches_those_who_have_not_had_their_tick(
+    jump: float,
+) -> None:
+    """Who is due, and whose turn has not come, has a time by the clock as it is now."""
+    hub = make_hub()
+    everyone = crowd(hub, FEW + 1)
+    hub.leave(everyone[-1])  # as those do who close
+    now, steady = hub._turned + 1.0, time.monotonic()
+    hub.look(now, steady)
+    hub.look(now + jump, steady)
+    await turns(3)
+    assert everyone[-1].told == []
+    assert everyone[-1].deadline == now - 0.5 + jump
+    hub.look(now + jump + 1.0, steady + 1.0)
+    assert ticked(everyone) == FEW + 1
 
 
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0])
@@ -434,4 +487,19 @@ async def test_every_mailbox_is_compared_with_the_store() -> None:
     get_running_loop().call_soon(answered.set_result, None)
     await answered
     assert one.told == other.told == [("tail", MessageId(7, 1))]
+    hub.stop()
+
+
+async def test_many_mailboxes_are_compared_a_few_at_a_time() -> None:
+    """The next tails are asked for when the last were handed out."""
+    hub, tails = make_hub(), Tails()
+    hub.start(tails)
+    everyone = [join(hub, Recorder(str(n), mailbox=f"did:test:{n}")) for n in range(70)]
+    hub.interrupted([one.mailbox for one in everyone])
+    asked = []
+    for _ in range(4):
+        told = sum(one.told == [("tail", MessageId(7, 1))] for one in everyone)
+        asked.append((len(tails.asked), told))
+        await turns(1)
+    assert asked == [(FEW, 0), (2 * FEW, FEW), (70, 2 * FEW), (70, 70)]
     hub.stop()
