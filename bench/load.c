@@ -15,10 +15,13 @@
  *     connect N WIDTH        have N more recipients that caught up; WIDTH connect at a time
  *     disconnect             drop all recipients
  *     storm N WIDTH          connect, catch up and drop, N times, WIDTH at a time
- *     deliver SENDERS RATE   post from now on: RATE a second at random moments, or, if it
- *                            is 0, each sender as soon as it has its answer
+ *     deliver SENDERS RATE   post from now on, each sender on a new connection: RATE a
+ *                            second at random moments, or, if it is 0, each as soon as
+ *                            it has its answer
  *     fill SENDERS N         post N times, as fast as it goes
  *     stop                   post no more, and wait for the answers
+ *     note PATH              write down of each message from now on, in this file, when it
+ *                            was due and when it came: two numbers of 8 bytes
  *     sample                 tell the counters; latencies are counted anew after that
  *
  * A file holds records: a length (4 bytes, little-endian) and as many bytes. In what is
@@ -103,6 +106,13 @@ static void count_latency(uint64_t ns) {
   if (part >= 2 * PARTS) part = 2 * PARTS - 1;
   latencies[octave * PARTS + part]++;
   latencies_total++;
+}
+
+static FILE *notes;
+
+static void note(uint64_t was_due, uint64_t arrived) {
+  uint64_t times[] = {was_due, arrived};
+  fwrite(times, sizeof times, 1, notes);
 }
 
 static double latency_us(double quantile) {
@@ -425,7 +435,9 @@ static uint64_t take_messages(const char *data, size_t size) {
     data += sizeof due - 1;
     if (end - data < MARK) break;
     memcpy(text, data, MARK);
-    count_latency(arrived - strtoull(text, NULL, 16));
+    uint64_t was_due = strtoull(text, NULL, 16);
+    count_latency(arrived - was_due);
+    if (notes) note(was_due, arrived);
     found++;
   }
   count.frames += found > 0;
@@ -615,14 +627,15 @@ static struct connection *sender(size_t place) {
   return c;
 }
 
+/* New ones: a server may have closed those that have not been used for long. */
 static void have_senders(size_t wanted) {
-  senders = must(realloc(senders, (wanted + senders_size) * sizeof *senders));
-  idle = must(realloc(idle, (wanted + senders_size) * sizeof *idle));
-  while (senders_size > wanted) {
+  while (senders_size) {
     struct connection *c = senders[--senders_size];
     drop(c);
     free(c);
   }
+  senders = must(realloc(senders, (wanted + 1) * sizeof *senders));
+  idle = must(realloc(idle, (wanted + 1) * sizeof *idle));
   for (; senders_size < wanted; senders_size++)
     senders[senders_size] = sender(senders_size);
   memcpy(idle, senders, senders_size * sizeof *senders);
@@ -717,6 +730,9 @@ static void obey(char *line) {
     to_post = 0;
     tell_when_idle = unanswered > 0;
     if (unanswered) return;
+  } else if (sscanf(line, "note %4095[^\n]", path) == 1) {
+    if (notes) fclose(notes);
+    if (!(notes = fopen(path, "wb"))) die(path);
   } else if (!strcmp(line, "disconnect")) {
     while (recipients_size) {
       struct connection *c = recipients[recipients_size - 1];
@@ -727,6 +743,7 @@ static void obey(char *line) {
     fprintf(stderr, "load: what is %s?\n", line);
     exit(1);
   }
+  if (notes) fflush(notes);
   answer();
   if (!strcmp(line, "sample")) {
     memset(latencies, 0, sizeof latencies);

@@ -16,6 +16,9 @@ TIMES = 400
 CALM = 0.02
 """The share of the cores that other programs always take."""
 
+STILL = 0.5
+"""Milliseconds after which a thread that does not go on stands still."""
+
 Figures = dict[str, float]
 """What was measured, by name."""
 
@@ -34,6 +37,25 @@ def verify_us() -> float:
 
     with on_core(cores()[0]):
         return min(once() for _ in range(ROUNDS))
+
+
+def pauses_ms(core: int, seconds: float) -> list[float]:
+    """Return how long a thread stood still, each time it did, that only reads the clock.
+
+    Args:
+        core: On which it runs.
+        seconds: For how long.
+    """
+    found = []
+    with on_core(core):
+        last = time.monotonic_ns()
+        until = last + seconds * 1e9
+        while last < until:
+            now = time.monotonic_ns()
+            if now - last > STILL * 1e6:
+                found.append((now - last) / 1e6)
+            last = now
+    return found
 
 
 def calmest(run: Callable[[], Figures], attempts: int) -> Figures:

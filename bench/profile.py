@@ -6,30 +6,25 @@ times what was measured meanwhile is what each library costs a message. Then the
 instructions of a server are counted (`counting.py`), by the file whose they are.
 """
 
-import os
-import signal
-import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from re import Pattern, compile
-from shutil import which
 from typing import NamedTuple
 
 import pushd
-from bench import counting, load, scenarios
+from bench import counting, load, perf, scenarios
 from bench.__main__ import QUICK
 from bench.counting import Spent
 from bench.load import LoadFailed
 from bench.pace import Figures
 from bench.processes import Unavailable
 from bench.report import markdown, number
-from bench.scenarios import BATCH, SENDERS, WIDTH, Files, Plan, Rig, check
+from bench.scenarios import BATCH, WIDTH, Files, Plan, Rig, check
 
 PLAN = QUICK._replace(seconds=4.0, storm=10_000, idle=(1, 2), mailboxes=1)
 """How much is done."""
@@ -91,16 +86,12 @@ def main() -> None:
 
 
 def measure(directory: Path, plan: Plan = PLAN) -> dict[str, Profile]:
-    """Profile a new server and store at each kind of work.
+    """Profile a new server and store at each kind of work, at full load if not said.
 
     Raises:
         Unavailable: If the machine lacks something.
         LoadFailed: If a server did not do what it should.
     """
-    if which("perf") is None:
-        raise Unavailable(
-            "There is no profiler (perf) here; on Debian: apt install linux-perf"
-        )
     program = load.build(directory)
     files = scenarios.prepare(plan, directory)
     with scenarios.rig(directory / "rig", program, "memory") as rig:
@@ -122,9 +113,9 @@ def _works(
     check(rig.load.tell(f"connect {plan.recipients} {WIDTH}"))
     for batch, name in ((1, "one per POST"), (BATCH, f"{BATCH} per POST")):
         rig.load.tell(f"posts {files.posts[batch]}")
-        deliver = partial(scenarios.deliver, rig, plan, senders=SENDERS[batch], rate=0)
-        deliver()  # so that the tokens have been seen
-        yield name, deliver
+        full = scenarios.full_load(rig, plan, batch)  # and the tokens have been seen
+        yield name, partial(scenarios.full_load, rig, plan, batch)
+        yield f"{name}, half load", partial(scenarios.half_load, rig, plan, batch, full)
 
 
 def _profiled(work: Work, rig: Rig, path: Path) -> Profile:
@@ -132,7 +123,8 @@ def _profiled(work: Work, rig: Rig, path: Path) -> Profile:
     kept = rig.store
     if kept is None:
         raise Unavailable("This rig has no store.")
-    with _recording(path, rig.server.pid, kept.pid):
+    pids = f"--pid={rig.server.pid},{kept.pid}"
+    with perf.recording(path, "--event=cpu-clock", f"--freq={RATE}", pids):
         figures = work()
     server, store = Counter[str](), Counter[str]()
     for pid, library in _looks(path):
@@ -140,37 +132,9 @@ def _profiled(work: Work, rig: Rig, path: Path) -> Profile:
     return Profile(_us(server, figures["server_us"]), _us(store, figures["store_us"]))
 
 
-@contextmanager
-def _recording(path: Path, *pids: int) -> Iterator[None]:
-    """Look where processes are, for as long as this lasts; see perf-record(1)."""
-    (control, orders), (answers, answer) = os.pipe(), os.pipe()
-    command = ["perf", "record", "--quiet", "--event=cpu-clock", f"--freq={RATE}"]
-    command += [f"--pid={','.join(map(str, pids))}", f"--output={path}"]
-    command += ["--delay=-1", f"--control=fd:{control},{answer}"]
-    with (
-        subprocess.Popen(
-            command, stderr=subprocess.PIPE, pass_fds=(control, answer), text=True
-        ) as perf,
-        open(orders, "w", buffering=1) as tell,
-        open(answers) as told,
-    ):
-        os.close(control)
-        os.close(answer)
-        tell.write("enable\n")
-        if not told.readline():
-            raise Unavailable(f"perf cannot record: {perf.communicate()[1]}")
-        try:
-            yield
-        finally:
-            perf.send_signal(signal.SIGINT)
-            perf.communicate()
-
-
 def _looks(path: Path) -> Iterator[tuple[int, str]]:
     """Yield what was seen: a process, and the library whose code it executed."""
-    command = ["perf", "script", "--fields=pid,ip,dso", f"--input={path}"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
-    for line in told.stdout.splitlines():
+    for line in perf.told(path, "pid,ip,dso"):
         pid, _, library = line.split(maxsplit=2)
         yield int(pid), library.strip("()")
 

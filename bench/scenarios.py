@@ -253,14 +253,26 @@ def _deliveries(rig: Rig, plan: Plan, files: Files, durability: Durability) -> F
     figures: Figures = {}
     for batch, name in ((1, "single"), (BATCH, "batch")):
         rig.load.tell(f"posts {files.posts[batch]}")
-        full = deliver(rig, plan, senders=SENDERS[batch], rate=0)
-        # At random moments more may be under way than on average, and none must wait
-        # for a free connection.
-        rate = full["per_second"] / 2 / batch
-        half = deliver(rig, plan, senders=4 * SENDERS[batch], rate=rate)
+        full = full_load(rig, plan, batch)
+        half = half_load(rig, plan, batch, full)
         figures |= _named(f"{name}.full.{durability}", full)
         figures |= _named(f"{name}.half.{durability}", half)
     return figures
+
+
+def full_load(rig: Rig, plan: Plan, batch: int) -> Figures:
+    """Deliver so many in a request, as fast as the server answers."""
+    return deliver(rig, plan, senders=SENDERS[batch], rate=0)
+
+
+def half_load(rig: Rig, plan: Plan, batch: int, full: Figures) -> Figures:
+    """Deliver half as many messages a second as at full load, at random moments.
+
+    There are more senders: more requests may be under way than on average, and none must
+    wait for a free connection.
+    """
+    rate = full["per_second"] / 2 / batch
+    return deliver(rig, plan, senders=4 * SENDERS[batch], rate=rate)
 
 
 def deliver(rig: Rig, plan: Plan, *, senders: int, rate: float) -> Figures:

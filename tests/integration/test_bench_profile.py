@@ -1,4 +1,4 @@
-"""The profile: whose code was executed is told of a real server, and adds up."""
+"""The profiler: whose code a real server executes, and what its messages wait for."""
 
 import shutil
 import subprocess
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import counting, profile
+from bench import counting, profile, waits
 from bench.profile import OTHERS, PLAN, file_of, part_of
+from bench.timeline import EVENTS
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("cc") is None, reason="the load program needs a C compiler (cc)"
@@ -31,6 +32,15 @@ def profiler() -> None:
     assert told.returncode == 0, told.stderr
 
 
+@pytest.fixture
+def tracer(profiler: None) -> None:
+    """The kernel also tells which thread runs when, of every process."""
+    command = ["perf", "record", "--all-cpus", *(f"--event={one}" for one in EVENTS)]
+    told = _ask(*command, "--output=/dev/null", "true")
+    if told.returncode:
+        pytest.skip("the kernel tells nobody which thread runs when")
+
+
 def _ask(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
@@ -44,12 +54,29 @@ TINY = PLAN._replace(recipients=16, seconds=0.5, warmup=0.2, storm=200)
 def test_the_time_of_a_server_is_told_by_library(tmp_path: Path) -> None:
     """Each work took the kernel and the interpreter some time, and the store its own."""
     profiles = profile.measure(tmp_path, TINY)
-    assert len(profiles) == 4
+    assert len(profiles) == 6
     for name, (server, store) in profiles.items():
         assert min(server["CPython"], server["the kernel"]) > 0, name
         assert "the store itself, Lua in it" not in server
         assert store.keys() & {"the store itself, Lua in it", "the kernel"}
         assert "CPython" not in store
+
+
+@needs_compiler
+@pytest.mark.usefixtures("tracer")
+@pytest.mark.timeout(120)
+def test_what_messages_waited_for_adds_up(tmp_path: Path) -> None:
+    """What went on while they were under way is as long as they were, the slowest too."""
+    seen = waits.measure(tmp_path, TINY._replace(runs=1))
+    for run, every, slowest, bursts in seen:
+        assert every["the server runs"] > 0
+        assert every["the store runs"] > 0
+        assert every["the store waits for its disk"] > 0
+        assert sum(slowest.values()) >= sum(every.values())
+        assert run.recorded["p50_ms"] / 3 < sum(every.values())
+        assert sum(burst.size for burst in bursts) > 0
+    tables = waits.of_runs(seen), waits.of_messages(seen), waits.of_bursts(seen)
+    assert all(len(table.splitlines()) > 2 for table in tables)
 
 
 @pytest.mark.timeout(120)
