@@ -28,6 +28,10 @@ class BehindEvents(Exception):
     """A request came behind one for an event stream, whose answer does not end."""
 
 
+class Tunnel(Exception):
+    """A request is for a tunnel (CONNECT): what follows it need not be HTTP."""
+
+
 class Http(Limited):
     """One HTTP connection, until it closes or its socket is handed over."""
 
@@ -56,8 +60,14 @@ class Http(Limited):
             raise BehindEvents
 
     def _route(self) -> None:
-        """Choose the way of a request whose head is there."""
+        """Choose the way of a request whose head is there.
+
+        Raises:
+            Tunnel: If it is for one.
+        """
         if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise Tunnel
             headers = dict(self.headers)
             # Behind a request that is under way it may not: an answer is still to come.
             self._upgrades = not self._is_busy() and wants_websocket(headers)

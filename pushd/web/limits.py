@@ -92,28 +92,23 @@ class Limited(Lean):
     def data_received(self, data: bytes) -> None:
         """Read on; what is still unfinished is timed, and a head is weighed."""
         inside = self._reading is BODY
-        try:
+        unread: bytes | memoryview = data
+        while True:
             try:
-                self.parser.feed_data(data)
+                if self._unasked:
+                    self._forget_upgrade()
+                self.parser.feed_data(unread)
+                break
             except HttpParserUpgrade as asked:
-                self._upgrade(memoryview(data)[asked.args[0] :])
-        except HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
-        else:
-            if self._reading:
-                self._expect_the_rest(len(data), inside=inside)
-
-    def _upgrade(self, rest: memoryview) -> None:
-        """Hand the socket over, or read on behind a head that asked for that in vain."""
-        while not self._should_upgrade():
-            if not self._unasked:
+                if self._should_upgrade():
+                    self.handle_websocket_upgrade()
+                    break
+                unread = memoryview(unread)[asked.args[0] :]
+            except HttpParserError:
+                self.send_400_response("Invalid HTTP request received.")
                 return
-            self._forget_upgrade()
-            try:
-                self.parser.feed_data(rest)
-            except HttpParserUpgrade as asked:
-                rest = rest[asked.args[0] :]
-        self.handle_websocket_upgrade()
+        if self._reading:
+            self._expect_the_rest(len(data), inside=inside)
 
     def _expect_the_rest(self, size: int, *, inside: bool) -> None:
         """Time and weigh what a read of this size left unfinished.

@@ -13,6 +13,8 @@ from pushd.web.http import Http
 from pushd.web.limits import MAX_HEAD
 
 BEGINNING = b"POST / HTTP/1.1\r\nhost: push.example\r\n"
+IN_VAIN = b"connection: upgrade\r\nupgrade: h2c\r\n\r\n"
+"""The end of a head that asks for another protocol in vain."""
 
 
 class Client:
@@ -140,3 +142,15 @@ async def test_a_connection_in_use_is_kept(client: Client) -> None:
     client.server.timeout_keep_alive_handler()
     client.writer.write(BEGINNING + b"content-length: 2\r\n\r\nho")
     assert (await client.answer()).endswith(b"ho")
+
+
+@pytest.mark.parametrize("line", [b"POST /\xff HTTP/1.1", b"CONNECT /a HTTP/1.1"])
+@pytest.mark.parametrize("end", [b"\r\n", IN_VAIN])
+async def test_what_cannot_be_read_is_refused_once(
+    client: Client, line: bytes, end: bytes
+) -> None:
+    """Whatever else it asks for, and nothing that comes behind it is looked at."""
+    head = line + b"\r\nhost: push.example\r\n" + end
+    client.writer.write(head + BEGINNING + b"content-length: 0\r\n\r\n")
+    assert (await client.answer()).startswith(b"HTTP/1.1 400 ")
+    assert await client.reader.read() == b""
