@@ -102,7 +102,8 @@ class Lean(HttpToolsProtocol):
         """End a head, begin a body."""
         self._reading = BODY
         self._route()
-        if self._last and self.cycle is not None:
+        # A head that will be read again has no cycle yet: the one there is is another's.
+        if self._last and not self._unasked and self.cycle is not None:
             self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:

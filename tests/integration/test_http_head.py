@@ -154,3 +154,17 @@ async def test_what_cannot_be_read_is_refused_once(
     client.writer.write(head + BEGINNING + b"content-length: 0\r\n\r\n")
     assert (await client.answer()).startswith(b"HTTP/1.1 400 ")
     assert await client.reader.read() == b""
+
+
+async def test_what_has_begun_to_come_when_a_server_stops_is_the_last(
+    client: Client,
+) -> None:
+    """And both it and the one before it are answered, whatever protocol it asks for."""
+    first = BEGINNING + b"content-length: 2\r\n\r\nhi"
+    client.server.data_received(first + BEGINNING)
+    client.server.shutdown()
+    client.server.data_received(b"content-length: 2\r\n" + IN_VAIN + b"ho")
+
+    assert (await client.answer()).endswith(b"hi")
+    assert (await client.answer()).endswith(b"ho")
+    assert await client.reader.read() == b""
