@@ -1,9 +1,9 @@
 """The command `python -m bench.waits`: what messages wait for, and the slowest above all.
 
-At half load, one message in a POST, to a store that syncs to its disk before it answers:
-the kernel's profiler (perf, Debian's linux-perf) writes down who runs, who could run, when
-the store syncs and when the server turns, and the load program when each message was due
-and when it came. Together they tell what went on meanwhile (`timeline.py`).
+At half load, one message in a POST and many, to a store that syncs to its disk before it
+answers: the kernel's profiler (perf, Debian's linux-perf) writes down who runs, who could
+run, when the store syncs and when the server turns, and the load program when each message
+was due and when it came. Together they tell what went on meanwhile (`timeline.py`).
 
 Before it, with nothing to do, the cores are watched: a thread that only looks at the clock
 notices when it stands still.
@@ -24,7 +24,7 @@ from bench.load import LoadFailed
 from bench.pace import Figures
 from bench.processes import Unavailable, cores
 from bench.report import markdown, number
-from bench.scenarios import WIDTH, Plan, Rig, check
+from bench.scenarios import BATCH, WIDTH, Plan, Rig, check
 from bench.timeline import (
     EVENTS,
     FIELDS,
@@ -36,7 +36,7 @@ from bench.timeline import (
     events,
 )
 
-PLAN = QUICK._replace(runs=5, seconds=4.0, warmup=1.0, storm=1, idle=(1, 2), mailboxes=1)
+PLAN = QUICK._replace(runs=4, seconds=3.0, storm=1, idle=(1, 2), mailboxes=1)
 """How much is done."""
 LOOK = 1.0
 """Seconds each core is watched at rest, before each run."""
@@ -44,6 +44,8 @@ SLOWEST = 0.01
 """The share of messages that is above the 99th percentile."""
 BUFFERS = "64M"
 """What perf keeps for each core; as long as that is enough it disturbs nobody."""
+KINDS = {"One per POST": 1, f"{BATCH} per POST": BATCH}
+"""How many messages are in a request."""
 MS = 1e6
 
 _NOTE = Struct("<QQ")
@@ -81,7 +83,7 @@ class Run(NamedTuple):
 
 
 class Waits(NamedTuple):
-    """What was seen in one run.
+    """What was seen of one kind in one run.
 
     Attributes:
         run: What was measured in it.
@@ -103,11 +105,13 @@ def main() -> None:
             seen = measure(Path(name))
     except (Unavailable, LoadFailed) as error:
         sys.exit(f"waits: {error}")
-    print(of_runs(seen), of_messages(seen), of_bursts(seen), sep="\n\n")
+    for kind, waits in seen.items():
+        tables = of_runs(waits), of_messages(waits), of_bursts(waits)
+        print(f"{kind}:", *tables, sep="\n\n", end="\n\n")
 
 
-def measure(directory: Path, plan: Plan = PLAN) -> list[Waits]:
-    """Watch messages, each time with a new server and store.
+def measure(directory: Path, plan: Plan = PLAN) -> dict[str, list[Waits]]:
+    """Watch messages of each kind, in each run with a new server and store.
 
     Raises:
         Unavailable: If the machine lacks something.
@@ -115,30 +119,33 @@ def measure(directory: Path, plan: Plan = PLAN) -> list[Waits]:
     """
     program = load.build(directory)
     files = scenarios.prepare(plan, directory)
-    seen = []
+    seen: dict[str, list[Waits]] = {kind: [] for kind in KINDS}
     for run in range(plan.runs):
         still = [ms for core in cores() for ms in pace.pauses_ms(core, LOOK)]
         place = directory / f"rig-{run}"
         with scenarios.rig(place, program, "fsync") as rig:
             rig.load.tell(f"hellos {files.known}")
             check(rig.load.tell(f"connect {plan.recipients} {WIDTH}"))
-            rig.load.tell(f"posts {files.posts[1]}")
-            seen.append(_watched(rig, plan, place, still))
+            for kind, batch in KINDS.items():
+                rig.load.tell(f"posts {files.posts[batch]}")
+                seen[kind].append(_watched(rig, plan, batch, place, still))
     return seen
 
 
-def _watched(rig: Rig, plan: Plan, directory: Path, still: Sequence[float]) -> Waits:
+def _watched(
+    rig: Rig, plan: Plan, batch: int, directory: Path, still: Sequence[float]
+) -> Waits:
     """Deliver at half load, without and with a profiler."""
     kept = rig.store
     if kept is None:
         raise Unavailable("This rig has no store.")
-    full = scenarios.full_load(rig, plan, 1)
-    plain = scenarios.half_load(rig, plan, 1, full)
+    full = scenarios.full_load(rig, plan, batch)
+    plain = scenarios.half_load(rig, plan, batch, full)
     cast = Cast(rig.server.pid, kept.pid, rig.load.measured.pid)
     notes, path = directory / "notes", directory / "perf"
     with perf.recording(path, *_options(cast)):
         rig.load.tell(f"note {notes}")
-        recorded = scenarios.half_load(rig, plan, 1, full)
+        recorded = scenarios.half_load(rig, plan, batch, full)
     messages: list[Message] = list(_NOTE.iter_unpack(notes.read_bytes()))
     begins = min(due for due, _ in messages) + plan.warmup * 1e9
     timeline = Timeline(events(perf.told(path, FIELDS)), cast)

@@ -8,7 +8,7 @@ import pytest
 
 from bench import counting, profile, waits
 from bench.profile import OTHERS, PLAN, file_of, part_of
-from bench.timeline import EVENTS
+from bench.timeline import DISK, EVENTS, SERVER, STORE
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("cc") is None, reason="the load program needs a C compiler (cc)"
@@ -68,15 +68,18 @@ def test_the_time_of_a_server_is_told_by_library(tmp_path: Path) -> None:
 def test_what_messages_waited_for_adds_up(tmp_path: Path) -> None:
     """What went on while they were under way is as long as they were, the slowest too."""
     seen = waits.measure(tmp_path, TINY._replace(runs=1))
-    for run, every, slowest, bursts in seen:
-        assert every["the server runs"] > 0
-        assert every["the store runs"] > 0
-        assert every["the store waits for its disk"] > 0
-        assert sum(slowest.values()) >= sum(every.values())
-        assert run.recorded["p50_ms"] / 3 < sum(every.values())
-        assert sum(burst.size for burst in bursts) > 0
-    tables = waits.of_runs(seen), waits.of_messages(seen), waits.of_bursts(seen)
-    assert all(len(table.splitlines()) > 2 for table in tables)
+    assert seen.keys() == waits.KINDS.keys()
+    for (found,) in seen.values():
+        assert min(found.every[what] for what in (SERVER, STORE, DISK)) > 0
+        assert sum(found.slowest.values()) >= sum(found.every.values())
+        assert sum(found.every.values()) > found.run.recorded["p50_ms"] / 3
+        assert sum(burst.size for burst in found.bursts) > 0
+        tables = (
+            waits.of_runs([found]),
+            waits.of_messages([found]),
+            waits.of_bursts([found]),
+        )
+        assert all(len(table.splitlines()) > 2 for table in tables)
 
 
 @pytest.mark.timeout(120)
