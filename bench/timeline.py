@@ -31,7 +31,7 @@ EVENTS = (
     "sched:sched_wakeup",
     *(
         f"syscalls:sys_{side}_{call}"
-        for call in ("fdatasync", "epoll_wait", "epoll_pwait")
+        for call in ("fdatasync", "epoll_wait", "epoll_pwait", "epoll_pwait2")
         for side in ("enter", "exit")
     ),
 )
@@ -159,10 +159,15 @@ class Timeline:
         return LOAD if occupant == self._cast.load else OTHERS
 
     def _take(self, event: Event) -> None:
+        # Some kernels do not tell of a switch from a core's idle thread: who acts, runs.
+        if self._on.get(event.core) != event.thread:
+            self._runs(event, event.thread, IDLE)
         name = event.name
         if name == "sched_switch" and (switch := _SWITCH.match(event.about)):
             called, before, state, after = switch.groups()
-            self._switch(event, (called, int(before), state), int(after))
+            if state.startswith("R"):  # it could go on
+                self._ready[int(before)] = event.at
+            self._runs(event, int(after), called)
         elif name == "sched_wakeup" and (woken := _WOKEN.match(event.about)):
             if (thread := int(woken[1])) not in self._on.values():
                 self._ready.setdefault(thread, event.at)
@@ -171,15 +176,13 @@ class Timeline:
         elif event.thread == self._cast.server and "epoll" in name:
             self._turn = self._between(self._turn, event, TURN, opens="sys_exit")
 
-    def _switch(self, event: Event, before: tuple[str, int, str], after: int) -> None:
-        called, thread, state = before
-        self._on[event.core] = after
-        self._core[thread] = self._core[after] = event.core
-        if state.startswith("R"):  # it could go on
-            self._ready[thread] = event.at
-        waited = self._ready.pop(after, None)
-        if waited is not None and (who := self._names.get(after)):
-            what = (LATE if called.startswith(IDLE) else KEPT).format(who, called)
+    def _runs(self, event: Event, thread: int, before: str) -> None:
+        """Note that a thread runs now, on the core of an event, and what ran before it."""
+        self._on[event.core] = thread
+        self._core[thread] = event.core
+        waited = self._ready.pop(thread, None)
+        if waited is not None and (who := self._names.get(thread)):
+            what = (LATE if before.startswith(IDLE) else KEPT).format(who, before)
             self.holds.append(Stretch(waited, event.at, what))
 
     def _between(

@@ -164,7 +164,7 @@ def _latency(message: Message) -> int:
 def _options(cast: Cast) -> list[str]:
     """Return what perf is to record: threads that come and go, and calls of the cast."""
     options = ["--all-cpus", "--clockid=CLOCK_MONOTONIC", f"--mmap-pages={BUFFERS}"]
-    ours = f"common_pid=={cast.server}||common_pid=={cast.store}"
+    ours = "||".join(f"common_pid=={thread}" for thread in cast)
     for event in EVENTS:
         options.append(f"--event={event}")
         if event.startswith("syscalls"):

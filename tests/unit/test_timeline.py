@@ -41,8 +41,9 @@ def woken(at: int, thread: str) -> str:
 
 
 def call(at: int, thread: int, name: str) -> str:
-    """Write how perf tells of a system call."""
-    return f"{thread:>7} [001] 1.{at:09}:  syscalls:sys_{name}: 0x0"
+    """Write how perf tells of a system call; the server has a core of its own."""
+    core = 0 if thread == CAST.server else 1
+    return f"{thread:>7} [{core:03}] 1.{at:09}:  syscalls:sys_{name}: 0x0"
 
 
 def told(*lines: str) -> Timeline:
@@ -114,6 +115,21 @@ def test_who_keeps_a_thread_from_its_core_is_named() -> None:
         (40, "the store's core had agent"),
         (20, "the store's core had load"),
         (5, "the store's core, idle, came late"),
+    ]
+
+
+def test_who_acts_runs() -> None:
+    """A switch from a core's idle thread that the kernel did not tell of is made good."""
+    timeline = told(
+        switch(1, 100, "redis-20", "S", "swapper/1-0"),
+        woken(110, "redis-20"),
+        call(130, 20, "exit_epoll_wait"),
+        call(140, 20, "enter_epoll_wait"),
+        switch(1, 150, "redis-20", "S", "swapper/1-0"),
+    )
+    assert went_on(timeline) == [(10, NOBODY), (20, STORE), (10, STORE), (10, STORE)]
+    assert [(hold.end - hold.begin, hold.what) for hold in timeline.holds] == [
+        (20, "the store's core, idle, came late"),
     ]
 
 
