@@ -9,7 +9,7 @@ in memory, or whose mailbox is not open yet, makes its deliveries wait for the n
 
 import asyncio
 from asyncio import Future, Task
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from random import random
 from typing import Any, TypeVar
@@ -25,10 +25,11 @@ from pushd.errors import (
     Unauthorized,
     UnknownMailbox,
 )
-from pushd.futures import each, settle
+from pushd.futures import Done, each, settle
 from pushd.identity.keys import validate_did
 from pushd.identity.names import is_name
 from pushd.identity.tokens import Token
+from pushd.incidents import incident
 from pushd.mailbox.base import Entry, Mailboxes, Result, Stale
 from pushd.metrics import Metrics
 from pushd.owners import Owners
@@ -42,8 +43,6 @@ T = TypeVar("T")
 
 Outcome = Accepted | PushdError
 """What became of one delivery."""
-Done = Callable[[list[Outcome] | Exception], None]
-"""Hears what became of deliveries, in order; or why nothing did, of all of them."""
 
 _NONE: Found = {}
 _ACCEPTED = {Accepted}
@@ -67,14 +66,14 @@ class _Batch(Struct, frozen=True):
         deliveries: As they came.
         refused: What is not even tried, by place.
         entries: What is under way, in order.
-        done: Called with the outcomes.
+        done: Told the outcomes.
     """
 
     token: Token
     deliveries: Sequence[Delivery | PushdError]
     refused: Mapping[int, PushdError]
     entries: list[Entry]
-    done: Done
+    done: Done[list[Outcome]]
 
     def recipients(self) -> list[str]:
         """Return to whom each entry is, as the sender wrote it."""
@@ -143,7 +142,7 @@ class Deliveries:
         self,
         token: Token,
         deliveries: Sequence[Delivery | PushdError],
-        done: Done,
+        done: Done[list[Outcome]],
         *,
         body_key: str | None = None,
     ) -> None:
@@ -152,15 +151,14 @@ class Deliveries:
         Args:
             token: The sender's verified deliver token, its name proven.
             deliveries: What to deliver; an error keeps its place in the answer.
-            done: Called once, perhaps before this returns, with what became of each; or
-                with `StoreUnavailable`, or with `Unauthorized` if only a token that stores
-                at most once will do.
+            done: Told once, perhaps before this returns, what became of each; or
+                `StoreUnavailable`, `Incident`, or `Unauthorized` if only a token that
+                stores at most once will do.
             body_key: Names the request as a whole, for a token that stores at most once:
                 the idempotency key of every delivery that has none. None: no such token.
         """
         if self._require_digest and body_key is None:
-            self._metrics.refused(Unauthorized.code, len(deliveries))
-            done(Unauthorized(_NO_DIGEST))
+            done(self._refuse(Unauthorized(_NO_DIGEST), len(deliveries)))
             return
         if token.app is not None:  # else all its recipients are DIDs
             unknown = self._recipients.unknown(token, deliveries)
@@ -174,7 +172,7 @@ class Deliveries:
         self,
         token: Token,
         deliveries: Sequence[Delivery | PushdError],
-        done: Done,
+        done: Done[list[Outcome]],
         body_key: str | None,
         found: Found,
     ) -> None:
@@ -219,7 +217,7 @@ class Deliveries:
         self,
         token: Token,
         deliveries: Sequence[Delivery | PushdError],
-        done: Done,
+        done: Done[list[Outcome]],
         body_key: str | None,
         names: Iterable[str],
     ) -> None:
@@ -227,7 +225,7 @@ class Deliveries:
             found = await self._recipients.find(token, names)
             self._take(token, deliveries, done, body_key, found)
         except Exception as error:  # whatever it is, somebody waits for an answer
-            done(error)
+            done(self._refuse(error, len(deliveries)))
 
     # --- admission -----------------------------------------------------------------------
 
@@ -251,7 +249,7 @@ class Deliveries:
 
     def _stored(self, batch: _Batch, results: list[Result] | PushdError) -> None:
         if isinstance(results, PushdError):
-            self._fail(batch, results)
+            batch.done(self._refuse(results, len(batch.entries)))
         elif batch.refused or set(map(type, results)) != _ACCEPTED:
             self._look_into(batch, results)
         else:  # as almost always: what the store said is the answer
@@ -290,7 +288,7 @@ class Deliveries:
                 for at, result in zip(again, stored, strict=True):
                     results[at] = result
         except Exception as error:  # whatever it is, somebody waits for an answer
-            self._fail(batch, error)
+            batch.done(self._refuse(error, len(batch.entries)))
         else:
             self._answer(batch, results)
 
@@ -310,16 +308,17 @@ class Deliveries:
             return error
         return None
 
-    def _fail(self, batch: _Batch, error: Exception) -> None:
-        if isinstance(error, PushdError):
-            self._metrics.refused(error.code, len(batch.entries))
-        batch.done(error)
-
     def _answer(self, batch: _Batch, results: Sequence[Result]) -> None:
         """Put what the store said into its places, and answer."""
         said = map(self._outcome, results)
         places = range(len(batch.deliveries))
         batch.done([batch.refused.get(place) or next(said) for place in places])
+
+    def _refuse(self, error: Exception, count: int) -> PushdError:
+        """Count so many deliveries as refused; return why, or the number of our bug."""
+        told = error if isinstance(error, PushdError) else incident(error)
+        self._metrics.refused(told.code, count)
+        return told
 
     def _outcome(self, result: Result) -> Outcome:
         if isinstance(result, Accepted):

@@ -6,10 +6,10 @@ The log gets no message of the exception, because that may quote what a peer sen
 import logging
 import secrets
 import traceback
-from collections.abc import Callable
 from typing import TypeVar
 
 from pushd.errors import Internal, PushdError
+from pushd.futures import Done
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ def incident(error: BaseException) -> Incident:
     return bug
 
 
-def tell(done: Callable[[T | PushdError], None], answer: T | PushdError) -> None:
+def tell(done: Done[T], answer: T | PushdError) -> None:
     """Answer one caller; what that raises must not cost the others their answers.
 
     It is told of its own bug too, once, for somebody waits behind it.

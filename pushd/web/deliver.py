@@ -48,8 +48,6 @@ _batch = msgspec.json.Decoder(Batch)
 _probe = msgspec.json.Decoder(_Probe)
 
 
-Done = Callable[[Answer | Exception], None]
-"""Hears what to answer; or what went wrong here, which is our bug."""
 Posted = Delivery | list[Delivery | PushdError]
 """What a body holds: a delivery, or a batch of which each item may be wrong by itself."""
 
@@ -72,14 +70,14 @@ class Deliver:
         await answer(send, status, text, *more, media_type=media_type)
 
 
-def accept(parts: Parts, token: Token, body: bytes, done: Done) -> None:
+def accept(parts: Parts, token: Token, body: bytes, done: Callable[[Answer], None]) -> None:
     """Accept what a body holds.
 
     Args:
         parts: Of the server.
         token: The sender's, verified, its name proven.
         body: Of the request.
-        done: Called once, perhaps before this returns.
+        done: Told once what to answer, perhaps before this returns.
 
     Raises:
         Limited: If the sender may deliver nothing now.
@@ -100,16 +98,14 @@ def _tell(
     deliveries: Deliveries,
     token: Token,
     posted: Posted,
-    done: Done,
-    outcomes: list[Outcome] | Exception,
+    done: Callable[[Answer], None],
+    outcomes: list[Outcome] | PushdError,
 ) -> None:
     """Turn what became of deliveries into an answer."""
     if isinstance(outcomes, list):
         done(answer_to(posted, outcomes, deliveries.standing(token)))
-    elif isinstance(outcomes, PushdError):
-        done(refusal(outcomes))  # counted already, for each delivery
     else:
-        done(outcomes)
+        done(refusal(outcomes))  # counted already, for each delivery
 
 
 def answer_to(

@@ -95,7 +95,7 @@ class Express:
             if connection is not None and connection.stranger:
                 connection.acquainted()
             if token.name is None or parts["names"].proven(token):
-                accept(parts, token, self.body, self._tell)
+                accept(parts, token, self.body, self._answer)
                 return
         except Exception as error:  # a bug too: somebody waits for an answer
             self._refuse(error)
@@ -117,15 +117,9 @@ class Express:
             self._refuse(unproven)
             return
         try:
-            accept(self._parts, token, self.body, self._tell)
+            accept(self._parts, token, self.body, self._answer)
         except Exception as error:  # as above
             self._refuse(error)
-
-    def _tell(self, told: Answer | Exception) -> None:
-        if isinstance(told, Answer):
-            self._answer(told)
-        else:
-            self._refuse(told)
 
     def _refuse(self, error: BaseException) -> None:
         told = error if isinstance(error, PushdError) else incident(error)

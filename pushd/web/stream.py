@@ -16,10 +16,10 @@ from typing import Any, cast
 from msgspec import UNSET, UnsetType
 
 from pushd.bounds import come_back_later
+from pushd.delivery import Outcome
 from pushd.errors import BadRequest, Overloaded, PushdError, Unauthorized
 from pushd.identity.authenticator import Scope
 from pushd.identity.tokens import Token
-from pushd.incidents import incident
 from pushd.mailbox.base import Acknowledged
 from pushd.protocol.commands import (
     Accept,
@@ -40,7 +40,6 @@ from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import (
     MAX_CLIENT_FRAME,
     SUBPROTOCOL,
-    Accepted,
     Ack,
     Deliver,
     Delivery,
@@ -350,12 +349,8 @@ class Stream(WebSocket, Driver):
         self._parts["metrics"].refused(error.code)
         self._run(self._session.delivered(ref, error))
 
-    def _told(self, ref: Ref, outcomes: list[Accepted | PushdError] | Exception) -> None:
-        outcome: Accepted | PushdError
-        if isinstance(outcomes, list):
-            outcome = outcomes[0]
-        else:
-            outcome = outcomes if isinstance(outcomes, PushdError) else incident(outcomes)
+    def _told(self, ref: Ref, outcomes: list[Outcome] | PushdError) -> None:
+        outcome = outcomes[0] if isinstance(outcomes, list) else outcomes
         self._run(self._session.delivered(ref, outcome))
 
     def _do_probe(self, command: Probe) -> None:

@@ -25,6 +25,7 @@ from pushd.errors import (
 )
 from pushd.identity.keys import PrivateKey
 from pushd.identity.tokens import Token
+from pushd.incidents import Incident
 from pushd.mailbox.base import Entry, Mailboxes, Result, Stale
 from pushd.metrics import Metrics
 from pushd.owners import Openings, Owners
@@ -520,3 +521,23 @@ async def test_only_a_token_for_one_body_will_do_where_that_is_required() -> Non
     assert door.shelf.entries == []
     door.deliveries.accept(token_for(), [Delivery(BOB, "hi")], body_key="jti")
     assert len(door.shelf.entries) == 1
+
+
+async def test_a_bug_is_told_by_its_number_and_counted(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever a delivery waits for the network, or somebody would wait for ever."""
+
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(door.shelf, "policy", broken)
+    deciding = door.deliveries.accept(token_for(), [Delivery(BOB, "hi")])
+    (await door.stored()).set_result([Stale()])
+    monkeypatch.setattr(door.names, "find", broken)
+    finding = door.deliveries.accept(by_name(), [Delivery(BOBS_NAME, "hi")] * 2)
+
+    for answer in (deciding, finding):
+        with pytest.raises(Incident):
+            await answer
+    assert 'pushd_refused_total{code="internal"} 3.0' in door.metrics.render().decode()
