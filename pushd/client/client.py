@@ -180,6 +180,8 @@ class Client:
         self._own = _canonical(servers)
         self._servers = Servers(self._make_receiver, overlap=overlap, clock=clock)
         self._keeper: asyncio.Task[None] | None = None
+        self._saving = asyncio.Lock()
+        self._unsaved = True  # that it listens
 
     def _make_outbox(self, bucket: Bucket) -> Outbox:
         return Outbox(
@@ -412,7 +414,7 @@ class Client:
         self._own = own
         if self._keeper is not None:
             self._servers.move_to(own)
-            await self._save()
+            await self._save_or_later()
         if fresh and policy not in (None, Policy("accept")):
             async with self._own_policy(fresh) as there:
                 await there.set(policy)
@@ -449,23 +451,29 @@ class Client:
 
     async def _keep(self) -> None:
         """Leave servers when it is time to, and save what changed until it is saved."""
-        unsaved = True
         while True:
-            if unsaved:
-                try:
-                    await self._save()
-                    unsaved = False
-                except OSError as error:
-                    log_failure("What was handled is not saved", error)
+            if self._unsaved or self._handled.changed:
+                await self._save_or_later()
             await asyncio.sleep(LOOK_EVERY)
-            left = await self._servers.leave()
-            unsaved = unsaved or left or self._handled.changed
+            if await self._servers.leave():
+                self._unsaved = True
+
+    async def _save_or_later(self) -> None:
+        """Save, or let `_keep` do it."""
+        try:
+            await self._save()
+        except OSError as error:
+            log_failure("What was handled is not saved", error)
 
     async def _save(self) -> None:
-        self._handled.changed = False
-        await self._file.save(
-            State(list(self._servers.own), dict(self._servers.left), self._handled.marks)
-        )
+        async with self._saving:  # what is written last is the newest
+            self._unsaved = self._handled.changed = False
+            own, left = list(self._servers.own), dict(self._servers.left)
+            try:
+                await self._file.save(State(own, left, self._handled.marks))
+            except BaseException:  # cancelled too
+                self._unsaved = True
+                raise
 
 
 def _canonical(servers: Sequence[str]) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 """Who may write, said by the Python client and by `pushdctl` to real servers."""
 
+import asyncio
 from collections.abc import Iterator
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
@@ -51,7 +53,12 @@ def client(key: PrivateKey, *servers: RunningServer) -> Client:
     return Client(key, app=APP, servers=[server.url for server in servers])
 
 
-def at_hub(key: PrivateKey, hub: RunningHub, server: RunningServer | str) -> Client:
+def at_hub(
+    key: PrivateKey,
+    hub: RunningHub,
+    server: RunningServer | str,
+    state_dir: Path | None = None,
+) -> Client:
     """Make a client of somebody who publishes, and soon gives up."""
     return Client(
         key,
@@ -60,6 +67,7 @@ def at_hub(key: PrivateKey, hub: RunningHub, server: RunningServer | str) -> Cli
         servers=[server if isinstance(server, str) else server.url],
         dev_hosts=[hub.host_port],
         give_up_after=1.0,
+        state_dir=state_dir,
     )
 
 
@@ -125,6 +133,35 @@ async def test_a_policy_moves_along(
         await owner.set_policy("accept")
         await owner.move_to([second.url])
         await write(stranger, bob.did, second)
+
+
+async def test_a_policy_moves_along_where_the_move_cannot_be_saved(
+    server: RunningServer,
+    second: RunningServer,
+    hub: RunningHub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A full disk lets nobody in; and the move is saved once there is room."""
+    monkeypatch.setattr("pushd.client.client.LOOK_EVERY", 0.02)
+    stranger, bob = PrivateKey.generate(), PrivateKey.generate()
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(ENOSPC, "No space left on device")
+
+    def saved() -> bool:
+        files = tmp_path.glob("client-*.json")
+        return any(second.url.encode() in file.read_bytes() for file in files)
+
+    async with at_hub(bob, hub, server, tmp_path) as owner:
+        await owner.set_policy("refuse")
+        with monkeypatch.context() as disk:
+            disk.setattr("pushd.client.state.replace", full)
+            await owner.move_to([second.url])
+        with pytest.raises(Forbidden):
+            await write(stranger, bob.did, second)
+        while not saved():  # noqa: ASYNC110 # no event tells of it
+            await asyncio.sleep(0.01)
 
 
 async def test_who_moves_from_a_server_that_is_gone_says_the_policy(
