@@ -1,6 +1,6 @@
 """Admission: what is let in when this process, or its store, cannot serve in time.
 
-Two rules, and no more:
+Three rules, and no more:
 
 - **The delay.** What counts is how long a small call to the store takes from here, and of
   the last seconds the shortest of those times: a peak is no overload, a delay that does not
@@ -10,10 +10,14 @@ Two rules, and no more:
   them at once. So many are asked of the store at a time, and the others wait in the order
   in which they came; deliveries pass by them. So a mass of clients comes back as fast as
   the store can serve it, and holds no more pages in memory than are under way.
+- **The pace.** To verify a token takes the processor long, and after a restart nobody's is
+  known. So a few are verified in each turn of the event loop, and the others wait in the
+  order in which they came: a thousand hellos at once hold up nobody's news.
 
 What was let in is served: acks, and sessions that are open, are never refused here.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -30,6 +34,8 @@ WINDOW = 2.0
 """Seconds in which a delay has to go away for a moment."""
 AT_ONCE = 128
 """Openings and pages that are asked of the store at a time."""
+IN_A_TURN = 8
+"""Tokens of streams that are verified in a turn of the event loop: a millisecond's work."""
 
 
 class Admission:
@@ -115,3 +121,38 @@ class Line:
         else:
             self._free += 1
         tell(done, answer)  # a turn ends once, also where that fails
+
+
+class Pace:
+    """Those who want something of this process that takes the processor long.
+
+    Args:
+        in_a_turn: How many have it in one turn of the event loop.
+    """
+
+    def __init__(self, in_a_turn: int = IN_A_TURN) -> None:
+        self._in_a_turn = in_a_turn
+        self._free = in_a_turn
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def allows(self) -> bool:
+        """Tell whether it may be had in this turn; if not, it is for `later`."""
+        if not self._free:
+            return False
+        if self._free == self._in_a_turn:
+            asyncio.get_running_loop().call_soon(self._next)
+        self._free -= 1
+        return True
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Call in the next turn that has time for it, behind those who wait already."""
+        self._waiting.append(call)
+
+    def _next(self) -> None:
+        """Begin a turn with those who wait."""
+        few = min(self._in_a_turn, len(self._waiting))
+        self._free = self._in_a_turn - few
+        if few:  # else nothing is taken, and the next who comes begins anew
+            asyncio.get_running_loop().call_soon(self._next)
+        for _ in range(few):
+            self._waiting.popleft()()

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pushd import logs
-from pushd.admission import Admission, Line
+from pushd.admission import Admission, Line, Pace
 from pushd.bounds import Bounds
 from pushd.delivery import Deliveries
 from pushd.errors import ConfigurationError
@@ -241,6 +241,7 @@ async def _start(settings: Settings, url: str, stack: AsyncExitStack) -> Parts:
         metrics=metrics,
         names=names,
         owners=owners,
+        pace=Pace(),
         policies=policies,
         strangers=Strangers(
             bounds.strangers, each=settings.max_strangers_each, addresses=addresses

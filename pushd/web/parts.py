@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypedDict
 
-from pushd.admission import Line
+from pushd.admission import Line, Pace
 from pushd.bounds import Bounds
 from pushd.delivery import Deliveries
 from pushd.hub import Hub
@@ -27,6 +27,7 @@ class Parts(TypedDict):
             own here.
         bounds: How much there may be, of what others can make this process hold.
         line: Those who want something dear of the store.
+        pace: Those whose token is to be verified.
         strangers: The connections that have shown no good token yet.
         terms: What all sessions share.
         origins: Web origins that may open a stream; None is any.
@@ -44,6 +45,7 @@ class Parts(TypedDict):
     metrics: Metrics
     names: Names
     owners: Owners
+    pace: Pace
     policies: Policies
     strangers: Strangers
     terms: Terms

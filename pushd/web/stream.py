@@ -87,7 +87,7 @@ class Stream(WebSocket, Driver):
         self._bearer: str | None = None
         # The session's own token, kept only if it may deliver.
         self._sender: Token | None = None
-        # Frames that came while a name is proven; None: none is.
+        # Frames that came while a token waits or a name is proven; None: neither does.
         self._held: list[bytes] | None = None
 
     # --- what the hub sees -----------------------------------------------------------
@@ -239,8 +239,22 @@ class Stream(WebSocket, Driver):
             self._parts["hub"].schedule(self)
 
     def _do_authenticate(self, command: Authenticate) -> None:
+        """Authenticate in this turn of the event loop; where many want it, in another."""
         text = command.token if command.token is not None else self._bearer
         self._bearer = None
+        if self._parts["pace"].allows():
+            self._authenticate(text)
+        else:
+            self._hush()
+            self._parts["pace"].later(partial(self._authenticate_late, text))
+
+    def _authenticate_late(self, text: str | None) -> None:
+        """Do it now, if the client is still there, then take the frames behind."""
+        if self._session.state is not State.CLOSING and self._authenticate(text):
+            self._listen()
+
+    def _authenticate(self, text: str | None) -> bool:
+        """Verify a token; tell whether that is all, for its name may have to be proven."""
         try:
             if text is None:
                 raise Unauthorized("A hello carries a token, or the upgrade request does.")
@@ -248,15 +262,30 @@ class Stream(WebSocket, Driver):
             proven = self._parts["names"].proven(token)
         except PushdError as error:
             self._refuse(error)
-            return
+            return True
         if proven:
             self._authenticated(token)
-            return
-        # What the client says next may depend on the answer: it waits.
-        self._held = []
-        self.pause_reading()
+            return True
+        self._hush()
         proof = asyncio.ensure_future(self._parts["names"].prove(token))
         proof.add_done_callback(partial(self._proved, token))
+        return False
+
+    def _hush(self) -> None:
+        """Let what the client says next wait: it may depend on who it is."""
+        if self._held is None:
+            self._held = []
+            self.pause_reading()
+
+    def _listen(self) -> None:
+        """Read on, and take the frames that waited."""
+        held, self._held = self._held or [], None
+        if self.transport.is_closing():
+            return
+        if not self._paused:
+            self.resume_reading()
+        for data in held:
+            self.text(data)
 
     def _verify(self, text: str, scope: Scope) -> Token:
         """Verify a token of a frame; its name is not proven yet."""
@@ -276,13 +305,7 @@ class Stream(WebSocket, Driver):
             self._authenticated(token)
         else:
             self._refuse(error)
-        held, self._held = self._held or [], None
-        if self.transport.is_closing():
-            return
-        if not self._paused:
-            self.resume_reading()
-        for data in held:
-            self.text(data)
+        self._listen()
 
     def _authenticated(self, token: Token) -> None:
         if not self._joined:

@@ -3,14 +3,18 @@
 import asyncio
 import os
 import signal
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import httpx2
 import pytest
 
+from pushd.admission import IN_A_TURN
 from pushd.bounds import COME_BACK
 from pushd.mailbox import coalesce
 from tests.contract.stores import until
@@ -129,3 +133,71 @@ async def test_a_session_that_finds_the_line_full_reads_on_later(
         await stream.next("pong")
         line.most = before
         assert await stream.payloads(1) == ["x"]
+
+
+class Turns:
+    """Counts the turns of a server's event loop.
+
+    Attributes:
+        verified: The tokens that were verified in each.
+        held_up: Whether the server waits for the test, or has waited.
+    """
+
+    def __init__(self, server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.verified = Counter[int]()
+        self.held_up = False
+        self._loop = server.servers[0].get_loop()
+        self._turn = 0
+        authenticator = server.parts["authenticator"]
+        authenticate = authenticator.authenticate
+
+        def counted(*args: Any, **more: Any) -> Any:
+            self.verified[self._turn] += 1
+            return authenticate(*args, **more)
+
+        monkeypatch.setattr(authenticator, "authenticate", counted)
+
+    def hold_up(self, halt: threading.Event) -> None:
+        """Hold the server up until the event, and count from then on."""
+        self._loop.call_soon_threadsafe(self._begin, halt)
+
+    def _begin(self, halt: threading.Event) -> None:
+        self.held_up = True
+        halt.wait(PATIENCE)
+        self._next()
+
+    def _next(self) -> None:
+        self._turn += 1
+        if self._turn < 1000:
+            self._loop.call_soon(self._next)
+
+
+async def test_hellos_that_come_at_once_are_taken_a_few_at_a_time(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others of the server have their turn between them; the frames behind wait."""
+    turns, halt = Turns(server, monkeypatch), threading.Event()
+    people = [Person(server.url) for _ in range(3 * IN_A_TURN)]
+    async with AsyncExitStack() as stack, asyncio.timeout(PATIENCE):
+        *streams, liar, leaver = [
+            await stack.enter_async_context(connected(server.url))
+            for _ in range(len(people) + 2)
+        ]
+        turns.hold_up(halt)
+        try:
+            await until(lambda: turns.held_up)
+            for person, stream in zip(people, streams, strict=True):
+                await stream.send("hello", token=person.token("receive"))
+                await stream.send("ping", ref=1)
+            for stream in (liar, leaver):
+                await stream.send("hello", token="no token")
+            leaver.vanish()
+        finally:
+            halt.set()
+        for stream in streams:
+            await stream.next("pong")
+            await stream.next("caught_up")
+        assert await liar.closed() == 4401
+        await until(lambda: server.parts["bounds"].strangers.held == 0)
+    assert sum(turns.verified.values()) > len(people)
+    assert max(turns.verified.values()) <= IN_A_TURN

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushd import admission, pulse
-from pushd.admission import WINDOW, Admission, Line
+from pushd.admission import WINDOW, Admission, Line, Pace
 from pushd.bounds import Bound
 from pushd.errors import Overloaded, PushdError, StoreUnavailable
 from pushd.futures import Done, awaited
@@ -188,3 +188,53 @@ async def test_a_line_has_an_end() -> None:
     assert not stand(line, store, 3).done()
     assert not second.done()
     assert bound.turned_away == 1
+
+
+def ask(pace: Pace, done: list[int], number: int) -> None:
+    """Do something in this turn if the pace allows it, else later."""
+    if pace.allows():
+        done.append(number)
+    else:
+        pace.later(partial(done.append, number))
+
+
+async def test_the_pace_is_so_many_in_a_turn_of_the_event_loop() -> None:
+    """The others have theirs in their order, and who comes meanwhile is behind them."""
+    pace, done = Pace(in_a_turn=2), list[int]()
+    for number in range(5):
+        ask(pace, done, number)
+    seen = [list(done)]
+    for number in range(5, 9):
+        await asyncio.sleep(0)
+        ask(pace, done, number)
+        seen.append(list(done))
+    upto = [list(range(n)) for n in (2, 4, 6, 8, 9)]
+    assert seen == upto
+
+
+async def test_at_rest_the_pace_costs_the_event_loop_nothing() -> None:
+    """Once nobody waits nothing is scheduled, and who comes need not wait."""
+    pace, done = Pace(in_a_turn=1), list[int]()
+    ask(pace, done, 0)
+    ask(pace, done, 1)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert done == [0, 1]
+    ask(pace, done, 2)
+    assert done == [0, 1, 2]
+
+
+async def test_who_fails_in_a_turn_holds_nobody_up() -> None:
+    """It is told to the event loop, and the others have their turns."""
+    pace, done, told = Pace(in_a_turn=2), list[int](), list[str]()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(str(context["exception"])))
+    ask(pace, done, 0)
+    ask(pace, done, 1)
+    pace.later(partial(done.remove, 9))
+    for number in (2, 3):
+        ask(pace, done, number)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert done == [0, 1, 2, 3]
+    assert len(told) == 1
