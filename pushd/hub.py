@@ -3,8 +3,8 @@
 The hub hears every publication of the mailboxes that somebody here listens to and hands
 it on. It is the one clock of all sessions: a wheel of one-second buckets, so that an idle
 session costs neither a timer nor a task. Every 15 seconds each mailbox's tail is compared
-with the store, so a lost publication costs seconds, never a message. Both are done for a
-few at a time: thousands who came in the same second would else hold up everybody's news.
+with the store, so a lost publication costs seconds, never a message. What is done for all
+of them, a drain too, is done for a few at a time: else thousands hold up everybody's news.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ JUMP = 2.0
 TAIL_CHECK = 15
 """Seconds in which the tail of every mailbox is compared once."""
 FEW = 32
-"""Listeners that are ticked, or mailboxes that are compared, before others go on."""
+"""Listeners that are ticked or drained, or mailboxes compared, before others go on."""
 
 
 class Listener(Protocol):
@@ -218,10 +218,18 @@ class Hub:
         self.leaving = self.draining = True
         now = time.time()
         everyone = [one for group in self._listeners.values() for one in group]
-        for index, listener in enumerate(everyone):
+        share = seconds / max(1, len(everyone))
+        self._drain((one, now + n * share) for n, one in enumerate(everyone))
+
+    def _drain(self, leavers: Iterator[tuple[Listener, float]]) -> None:
+        """Tell a few when they are closed, and the rest when others have had their turn."""
+        few = list(islice(leavers, FEW))
+        for listener, close_at in few:
             retry_after = random.uniform(0.5, 3.0)  # noqa: S311 - spreads load, no secret
-            listener.drain(retry_after, now + seconds * index / len(everyone))
+            self._tell(listener.drain, retry_after, close_at)
             self.schedule(listener)
+        if len(few) == FEW:
+            asyncio.get_running_loop().call_soon(self._drain, leavers)
 
     # --- what the store says (mailbox.base.Subscriber) -------------------------------
 

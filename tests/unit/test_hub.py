@@ -374,6 +374,7 @@ async def test_no_second_sees_more_than_its_share(
         hub.join(one)
     start = hub._turned
     hub.drain(10.0)
+    await turns(1000 // FEW + 1)
     gone = []
     for second in range(1, 13):
         hub.turn(float(start + second))
@@ -424,6 +425,19 @@ async def test_many_who_are_due_at_once_let_others_have_their_turn() -> None:
         await turns(1)
         seen.append(ticked(everyone))
     assert seen == [FEW, 2 * FEW, 3 * FEW, 3 * FEW + 1, 3 * FEW + 1, 3 * FEW + 1]
+
+
+async def test_a_drain_of_many_lets_others_have_their_turn() -> None:
+    """A few are told in a turn of the event loop, and in the end everyone, once."""
+    hub = make_hub()
+    everyone = crowd(hub, 2 * FEW)
+    hub.drain(8.0)
+    hub.drain(8.0)
+    seen = []
+    for _ in range(4):
+        seen.append([len(one.drained) for one in everyone].count(1))
+        await turns(1)
+    assert seen == [FEW, 2 * FEW, 2 * FEW, 2 * FEW]
 
 
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0])
