@@ -57,6 +57,7 @@ def main() -> None:
         signal.signal(number, _stop)
     began = time.monotonic()
     facts = report.machine()
+    _say(f"CPython {facts['python']}; {facts['store']}")
     runs: list[Figures] = []
     tables: list[str] = []
     try:
