@@ -86,6 +86,32 @@ describe('a queue', () => {
     expect(await second.drafts()).toEqual([]);
   });
 
+  test('takes an ID that waits already for the message that has it', async () => {
+    online = false;
+    const queue = page();
+    const both = [queue.add(draft('a')), queue.add({ ...draft('a'), content: 'other' })];
+    await vi.advanceTimersByTimeAsync(100);
+    online = true;
+    queue.hurry();
+    await vi.advanceTimersByTimeAsync(0);
+    expect((await Promise.all(both)).map(one => one.server)).toEqual(['sealed 1', 'sealed 1']);
+  });
+
+  test('keeps what an earlier page sealed of it, where its ID comes again', async () => {
+    online = false;
+    const first = page();
+    void first.add(draft('a'));
+    await vi.advanceTimersByTimeAsync(0);
+    first.stop();
+    const second = page();
+    const sending = second.add(draft('a'));
+    await vi.advanceTimersByTimeAsync(100);
+    online = true;
+    second.hurry();
+    await vi.advanceTimersByTimeAsync(0);
+    expect((await sending).server).toBe('sealed 1');
+  });
+
   test('keeps the order of those to one recipient', async () => {
     online = false;
     const queue = page();

@@ -339,6 +339,8 @@ class RedisMailboxes:
             outcome, more, unread = QUIET if answer < 0 else DONE, abs(answer), -1
         else:
             outcome, more, unread = answer
+        if outcome == DONE and removed and not more:
+            outcome = QUIET  # as the calls before may have been, and this one said nothing
         if outcome == QUIET:
             if not self._subscriber.alone(mailbox, origin):
                 # Another came meanwhile, and may have found what is gone now.

@@ -107,3 +107,19 @@ async def test_who_comes_while_the_store_is_asked_is_told(
     ear.sessions.append("two")
     assert Acknowledged(1, unread) == await answer
     assert ear.heard[1].details == (id, "one")
+
+
+async def test_who_comes_while_many_are_removed_in_several_calls_is_told(
+    connect: Connect, store: Store, bob: str
+) -> None:
+    """The last call finds nothing left to remove, and all of it was said to nobody."""
+    mailboxes, ear = await listening(connect, store, bob, "one")
+    entries = [entry(bob) for _ in range(999)]
+    [*_, result] = await mailboxes.accept([*entries, entry(bob, ttl=60)])  # an odd one
+    assert isinstance(result, Accepted)
+    last = id_of(result)
+    await until(lambda: len(ear.messages(bob)) == 1000)
+    answer = mailboxes.acknowledge(bob, last, origin="one")
+    ear.sessions.append("two")
+    assert Acknowledged(1000, 0) == await answer
+    assert ear.heard[-1].details == (last, "one")

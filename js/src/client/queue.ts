@@ -30,6 +30,7 @@ export interface QueueOptions {
 }
 
 interface Waiting {
+  sent: Promise<Sent>;
   resolve: (sent: Sent) => void;
   reject: (error: Error) => void;
 }
@@ -53,14 +54,20 @@ export class Queue {
     this.#tabs = new Tabs(this.#name, options.tabs, told => this.#told(told));
   }
 
-  /** Keeps a draft, and returns once it was sent; it may be long until then. */
+  /**
+   * Keeps a draft, and returns once it was sent; it may be long until then.
+   *
+   * An ID has one message: one that waits already stays as it is, with what was sealed of it.
+   */
   async add(draft: Draft): Promise<Sent> {
-    const sent = new Promise<Sent>((resolve, reject) => {
-      this.#waiting.set(draft.id, { resolve, reject });
-    });
+    const waits = this.#waiting.get(draft.id);
+    if (waits) return waits.sent;
+    let settle!: Omit<Waiting, 'sent'>;
+    const sent = new Promise<Sent>((resolve, reject) => (settle = { resolve, reject }));
+    this.#waiting.set(draft.id, { ...settle, sent });
     sent.catch(() => {}); // whoever waits for it hears of it
     try {
-      await this.#keep(draft);
+      if (!(await this.#draft(draft.id))) await this.#keep(draft);
       await this.#change(ids => [...ids.filter(id => id !== draft.id), draft.id]);
     } catch (error) {
       this.#waiting.delete(draft.id);
