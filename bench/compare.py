@@ -16,7 +16,7 @@ from bench.peers import PEERS
 from bench.peers.base import Peer
 from bench.processes import Unavailable, cores
 from bench.report import markdown, number
-from bench.scenarios import SENDERS, WIDTH, Plan, Rig, check, deliver, memory
+from bench.scenarios import WIDTH, Plan, Rig, check, full_load, memory
 from bench.wire import write
 
 FIRST = "pushd"
@@ -138,7 +138,7 @@ class Bench:
             figures |= memory(rig, self._plan)
         with self._rig() as rig:
             check(rig.load.tell(f"connect {self._plan.recipients} {WIDTH}"))
-            figures |= deliver(rig, self._plan, senders=SENDERS[1], rate=0)
+            figures |= full_load(rig, self._plan, 1)
         return figures
 
     @contextmanager

@@ -24,7 +24,7 @@ from bench.load import LoadFailed
 from bench.pace import Figures
 from bench.processes import Unavailable
 from bench.report import markdown, number
-from bench.scenarios import BATCH, WIDTH, Files, Plan, Rig, check
+from bench.scenarios import KINDS, WIDTH, Files, Plan, Rig
 
 PLAN = QUICK._replace(seconds=4.0, storm=10_000, idle=(1, 2), mailboxes=1)
 """How much is done."""
@@ -109,9 +109,8 @@ def _works(
     yield "connect, seen token", storm
     rig.load.tell(f"hellos {files.fresh}")
     yield "connect, fresh token", storm
-    rig.load.tell(f"hellos {files.known}")
-    check(rig.load.tell(f"connect {plan.recipients} {WIDTH}"))
-    for batch, name in ((1, "one per POST"), (BATCH, f"{BATCH} per POST")):
+    scenarios.listen(rig, plan, files)
+    for name, batch in KINDS.items():
         rig.load.tell(f"posts {files.posts[batch]}")
         full = scenarios.full_load(rig, plan, batch)  # and the tokens have been seen
         yield name, partial(scenarios.full_load, rig, plan, batch)
@@ -120,10 +119,7 @@ def _works(
 
 def _profiled(work: Work, rig: Rig, path: Path) -> Profile:
     """Return where the time goes while something is measured."""
-    kept = rig.store
-    if kept is None:
-        raise Unavailable("This rig has no store.")
-    pids = f"--pid={rig.server.pid},{kept.pid}"
+    pids = f"--pid={rig.server.pid},{rig.own_store.pid}"
     with perf.recording(path, "--event=cpu-clock", f"--freq={RATE}", pids):
         figures = work()
     server, store = Counter[str](), Counter[str]()

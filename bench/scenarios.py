@@ -15,7 +15,14 @@ from typing import NamedTuple
 from bench import load
 from bench.load import Counters, Load, LoadFailed
 from bench.pace import Figures
-from bench.processes import Durability, Measured, busy_ns, cores, server_and_store
+from bench.processes import (
+    Durability,
+    Measured,
+    Unavailable,
+    busy_ns,
+    cores,
+    server_and_store,
+)
 from bench.records import WIRE, Recipients
 from bench.wire import write
 
@@ -23,6 +30,8 @@ WIDTH = 64
 """Connections that are opened at a time."""
 BATCH = 64
 """Deliveries in a request that carries many."""
+KINDS = {"one per POST": 1, f"{BATCH} per POST": BATCH}
+"""Of requests, by what they are called: how many deliveries are in each."""
 SENDERS = {1: 64, BATCH: 16}
 """Connections to post on, by deliveries in a request; at saturation all are busy."""
 PATIENCE = 20.0
@@ -84,6 +93,13 @@ class Rig(NamedTuple):
     server: Measured
     store: Measured | None
     load: Load
+
+    @property
+    def own_store(self) -> Measured:
+        """The store, of a server that has one."""
+        if self.store is None:
+            raise Unavailable("This rig has no store.")
+        return self.store
 
 
 NewRig = Callable[[Durability], AbstractContextManager[Rig]]
@@ -248,8 +264,7 @@ def deliveries(
 
 
 def _deliveries(rig: Rig, plan: Plan, files: Files, durability: Durability) -> Figures:
-    rig.load.tell(f"hellos {files.known}")
-    check(rig.load.tell(f"connect {plan.recipients} {WIDTH}"))
+    listen(rig, plan, files)
     figures: Figures = {}
     for batch, name in ((1, "single"), (BATCH, "batch")):
         rig.load.tell(f"posts {files.posts[batch]}")
@@ -258,6 +273,12 @@ def _deliveries(rig: Rig, plan: Plan, files: Files, durability: Durability) -> F
         figures |= _named(f"{name}.full.{durability}", full)
         figures |= _named(f"{name}.half.{durability}", half)
     return figures
+
+
+def listen(rig: Rig, plan: Plan, files: Files) -> None:
+    """Have all recipients connected."""
+    rig.load.tell(f"hellos {files.known}")
+    check(rig.load.tell(f"connect {plan.recipients} {WIDTH}"))
 
 
 def full_load(rig: Rig, plan: Plan, batch: int) -> Figures:

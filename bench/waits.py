@@ -24,7 +24,7 @@ from bench.load import LoadFailed
 from bench.pace import Figures
 from bench.processes import Unavailable, cores
 from bench.report import markdown, number
-from bench.scenarios import BATCH, WIDTH, Plan, Rig, check
+from bench.scenarios import KINDS, Plan, Rig
 from bench.timeline import (
     EVENTS,
     FIELDS,
@@ -44,8 +44,6 @@ SLOWEST = 0.01
 """The share of messages that is above the 99th percentile."""
 BUFFERS = "64M"
 """What perf keeps for each core; as long as that is enough it disturbs nobody."""
-KINDS = {"One per POST": 1, f"{BATCH} per POST": BATCH}
-"""How many messages are in a request."""
 MS = 1e6
 
 _NOTE = Struct("<QQ")
@@ -59,12 +57,10 @@ class Burst(NamedTuple):
 
     Attributes:
         size: How many they are.
-        ms: From the moment the first was due until the last came.
         hold: What held up longest meanwhile.
     """
 
     size: int
-    ms: float
     hold: Stretch
 
 
@@ -107,7 +103,7 @@ def main() -> None:
         sys.exit(f"waits: {error}")
     for kind, waits in seen.items():
         tables = of_runs(waits), of_messages(waits), of_bursts(waits)
-        print(f"{kind}:", *tables, sep="\n\n", end="\n\n")
+        print(f"{kind.capitalize()}:", *tables, sep="\n\n", end="\n\n")
 
 
 def measure(directory: Path, plan: Plan = PLAN) -> dict[str, list[Waits]]:
@@ -124,8 +120,7 @@ def measure(directory: Path, plan: Plan = PLAN) -> dict[str, list[Waits]]:
         still = [ms for core in cores() for ms in pace.pauses_ms(core, LOOK)]
         place = directory / f"rig-{run}"
         with scenarios.rig(place, program, "fsync") as rig:
-            rig.load.tell(f"hellos {files.known}")
-            check(rig.load.tell(f"connect {plan.recipients} {WIDTH}"))
+            scenarios.listen(rig, plan, files)
             for kind, batch in KINDS.items():
                 rig.load.tell(f"posts {files.posts[batch]}")
                 seen[kind].append(_watched(rig, plan, batch, place, still))
@@ -136,12 +131,9 @@ def _watched(
     rig: Rig, plan: Plan, batch: int, directory: Path, still: Sequence[float]
 ) -> Waits:
     """Deliver at half load, without and with a profiler."""
-    kept = rig.store
-    if kept is None:
-        raise Unavailable("This rig has no store.")
     full = scenarios.full_load(rig, plan, batch)
     plain = scenarios.half_load(rig, plan, batch, full)
-    cast = Cast(rig.server.pid, kept.pid, rig.load.measured.pid)
+    cast = Cast(rig.server.pid, rig.own_store.pid, rig.load.measured.pid)
     notes, path = directory / "notes", directory / "perf"
     with perf.recording(path, *_options(cast)):
         rig.load.tell(f"note {notes}")
@@ -178,7 +170,7 @@ def _seen(run: Run, timeline: Timeline, messages: Sequence[Message]) -> Waits:
     found = []
     for begin, end, count in bursts(slowest):
         if hold := timeline.longest(begin, end):
-            found.append(Burst(count, (end - begin) / MS, hold))
+            found.append(Burst(count, hold))
     return Waits(run, _ms(timeline, messages), _ms(timeline, slowest), found)
 
 

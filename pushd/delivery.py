@@ -29,7 +29,7 @@ from pushd.futures import Done, each, settle
 from pushd.identity.keys import validate_did
 from pushd.identity.names import is_name
 from pushd.identity.tokens import Token
-from pushd.incidents import incident
+from pushd.incidents import tellable
 from pushd.mailbox.base import Entry, Mailboxes, Result, Stale
 from pushd.metrics import Metrics
 from pushd.owners import Owners
@@ -316,7 +316,7 @@ class Deliveries:
 
     def _refuse(self, error: Exception, count: int) -> PushdError:
         """Count so many deliveries as refused; return why, or the number of our bug."""
-        told = error if isinstance(error, PushdError) else incident(error)
+        told = tellable(error)
         self._metrics.refused(told.code, count)
         return told
 

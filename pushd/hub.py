@@ -12,10 +12,11 @@ import logging
 import math
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from pushd.admission import Admission
 from pushd.bounds import Bound, come_back_later
@@ -26,6 +27,8 @@ from pushd.protocol.ids import MessageId
 from pushd.protocol.messages import Overflow, StoredMessage
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 TICK = 1.0
 """Seconds between two turns of the wheel."""
@@ -129,7 +132,7 @@ class Hub:
         # A tuple is replaced, never changed: a listener may leave while it is called.
         self._listeners: dict[str, tuple[Listener, ...]] = {}
         self._wheel: dict[int, list[Listener]] = {}
-        self._due: list[Listener] = []
+        self._due: deque[Listener] = deque()
         self._turned = int(time.time())
         self._ahead = time.time() - time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
@@ -219,17 +222,15 @@ class Hub:
         now = time.time()
         everyone = [one for group in self._listeners.values() for one in group]
         share = seconds / max(1, len(everyone))
-        self._drain((one, now + n * share) for n, one in enumerate(everyone))
+        leavers = ((one, now + n * share) for n, one in enumerate(everyone))
+        self._few_at_a_time(self._drain, leavers)
 
-    def _drain(self, leavers: Iterator[tuple[Listener, float]]) -> None:
-        """Tell a few when they are closed, and the rest when others have had their turn."""
-        few = list(islice(leavers, FEW))
-        for listener, close_at in few:
-            retry_after = random.uniform(0.5, 3.0)  # noqa: S311 - spreads load, no secret
-            self._tell(listener.drain, retry_after, close_at)
-            self.schedule(listener)
-        if len(few) == FEW:
-            asyncio.get_running_loop().call_soon(self._drain, leavers)
+    def _drain(self, leaver: tuple[Listener, float]) -> None:
+        """Tell a listener when it is closed."""
+        listener, close_at = leaver
+        retry_after = random.uniform(0.5, 3.0)  # noqa: S311 - spreads load, no secret
+        self._tell(listener.drain, retry_after, close_at)
+        self.schedule(listener)
 
     # --- what the store says (mailbox.base.Subscriber) -------------------------------
 
@@ -335,23 +336,32 @@ class Hub:
             bucket = self._wheel.pop(second, ())
             # Whoever was moved to an earlier bucket is in both.
             self._due += [listener for listener in bucket if listener.due == second]
-        self._tick(now)
+        self._few_at_a_time(partial(self._tick, now), self._take_due())
         if not self._round:
             self._round = list(self._listeners)
         part = max(1, len(self._listeners) // TAIL_CHECK + 1)
         due, self._round = self._round[:part], self._round[part:]
         self._compare(iter(due))
 
-    def _tick(self, now: float) -> None:
-        """Tick a few of those due, and the rest when others have had their turn."""
-        few, self._due = self._due[:FEW], self._due[FEW:]
-        for listener in few:
-            listener.due = 0
-            if listener.deadline <= now:
-                self._tell(listener.tick, now)
-            self.schedule(listener)
-        if self._due:
-            asyncio.get_running_loop().call_soon(self._tick, now)
+    def _take_due(self) -> Iterator[Listener]:
+        """Take those due off the wheel; a clock that is set puts the rest back."""
+        while self._due:
+            yield self._due.popleft()
+
+    def _tick(self, now: float, listener: Listener) -> None:
+        """Tick a listener whose bucket's time has come, if its own has."""
+        listener.due = 0
+        if listener.deadline <= now:
+            self._tell(listener.tick, now)
+        self.schedule(listener)
+
+    def _few_at_a_time(self, act: Callable[[T], None], ones: Iterator[T]) -> None:
+        """Act on a few, and on the rest when others have had their turn."""
+        few = list(islice(ones, FEW))
+        for one in few:
+            act(one)
+        if len(few) == FEW:
+            asyncio.get_running_loop().call_soon(self._few_at_a_time, act, ones)
 
     def _compare(self, mailboxes: Iterator[str]) -> None:
         """Ask the store for a few tails, and for the next when they are there."""

@@ -39,6 +39,11 @@ def incident(error: BaseException) -> Incident:
     return bug
 
 
+def tellable(error: BaseException) -> PushdError:
+    """Return an error as a client may be told of it: a bug by its number."""
+    return error if isinstance(error, PushdError) else incident(error)
+
+
 def tell(done: Done[T], answer: T | PushdError) -> None:
     """Answer one caller; what that raises must not cost the others their answers.
 

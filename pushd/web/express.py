@@ -12,9 +12,8 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from pushd.errors import PushdError
 from pushd.identity.tokens import Token
-from pushd.incidents import incident
+from pushd.incidents import tellable
 from pushd.web.addresses import forwarded_in
 from pushd.web.cors import ANY, Headers
 from pushd.web.deliver import accept
@@ -122,7 +121,7 @@ class Express:
             self._refuse(error)
 
     def _refuse(self, error: BaseException) -> None:
-        told = error if isinstance(error, PushdError) else incident(error)
+        told = tellable(error)
         self._parts["metrics"].refused(told.code)
         self._answer(refusal(told))
 

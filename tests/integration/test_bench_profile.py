@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import counting, profile, waits
+from bench import counting, perf, profile, waits
+from bench.processes import Unavailable
 from bench.profile import OTHERS, PLAN, file_of, part_of
-from bench.timeline import DISK, EVENTS, SERVER, STORE
+from bench.scenarios import KINDS
+from bench.timeline import DISK, SERVER, STORE
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("cc") is None, reason="the load program needs a C compiler (cc)"
@@ -34,11 +36,15 @@ def profiler() -> None:
 
 @pytest.fixture
 def tracer(profiler: None) -> None:
-    """The kernel also tells which thread runs when, of every process."""
-    command = ["perf", "record", "--all-cpus", *(f"--event={one}" for one in EVENTS)]
-    told = _ask(*command, "--output=/dev/null", "true")
-    if told.returncode:
-        pytest.skip("the kernel tells nobody which thread runs when")
+    """The kernel also tells which thread runs when, and of system calls.
+
+    Asked by names of this test's own: a wrong one among those that are recorded must not
+    look as if the kernel told nothing.
+    """
+    command = ["perf", "record", "--all-cpus", "--output=/dev/null"]
+    for event in ("sched:sched_switch", "syscalls:sys_enter_read"):
+        if _ask(*command, f"--event={event}", "true").returncode:
+            pytest.skip("the kernel tells nobody which thread runs when")
 
 
 def _ask(*command: str) -> subprocess.CompletedProcess[str]:
@@ -68,7 +74,7 @@ def test_the_time_of_a_server_is_told_by_library(tmp_path: Path) -> None:
 def test_what_messages_waited_for_adds_up(tmp_path: Path) -> None:
     """What went on while they were under way is as long as they were, the slowest too."""
     seen = waits.measure(tmp_path, TINY._replace(runs=1))
-    assert seen.keys() == waits.KINDS.keys()
+    assert seen.keys() == KINDS.keys()
     for (found,) in seen.values():
         assert min(found.every[what] for what in (SERVER, STORE, DISK)) > 0
         assert sum(found.slowest.values()) >= sum(found.every.values())
@@ -80,6 +86,16 @@ def test_what_messages_waited_for_adds_up(tmp_path: Path) -> None:
             waits.of_bursts([found]),
         )
         assert all(len(table.splitlines()) > 2 for table in tables)
+
+
+@pytest.mark.usefixtures("profiler")
+def test_what_cannot_be_recorded_is_said(tmp_path: Path) -> None:
+    """In the words of the profiler, and nothing is run for it."""
+    with (
+        pytest.raises(Unavailable, match="no:such"),
+        perf.recording(tmp_path / "perf", "--event=no:such"),
+    ):
+        raise AssertionError
 
 
 @pytest.mark.timeout(120)

@@ -1,6 +1,5 @@
 """Who may write, said by the Python client and by `pushdctl` to real servers."""
 
-import asyncio
 from collections.abc import Iterator
 from errno import ENOSPC
 from pathlib import Path
@@ -21,6 +20,7 @@ from pushd.errors import BadRequest, Forbidden
 from pushd.identity.contact import PATH, make_contact
 from pushd.keyfiles import create_key
 from pushd.mailbox.embedded import EmbeddedStore
+from tests.contract.stores import until
 from tests.devhub import RunningHub
 from tests.harness import Clock, RunningServer, serving
 from tests.processes import free_port, run
@@ -160,8 +160,7 @@ async def test_a_policy_moves_along_where_the_move_cannot_be_saved(
             await owner.move_to([second.url])
         with pytest.raises(Forbidden):
             await write(stranger, bob.did, second)
-        while not saved():  # noqa: ASYNC110 # no event tells of it
-            await asyncio.sleep(0.01)
+        await until(saved)
 
 
 async def test_who_moves_from_a_server_that_is_gone_says_the_policy(

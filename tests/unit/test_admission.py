@@ -214,12 +214,21 @@ async def test_the_pace_is_so_many_in_a_turn_of_the_event_loop() -> None:
 
 async def test_at_rest_the_pace_costs_the_event_loop_nothing() -> None:
     """Once nobody waits nothing is scheduled, and who comes need not wait."""
-    pace, done = Pace(in_a_turn=1), list[int]()
+    turns = 0
+
+    class Counted(Pace):
+        def _next(self) -> None:
+            nonlocal turns
+            turns += 1
+            super()._next()
+
+    pace, done = Counted(in_a_turn=1), list[int]()
     ask(pace, done, 0)
     ask(pace, done, 1)
-    for _ in range(3):
+    for _ in range(10):
         await asyncio.sleep(0)
     assert done == [0, 1]
+    assert turns == 2
     ask(pace, done, 2)
     assert done == [0, 1, 2]
 
